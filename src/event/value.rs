@@ -1,0 +1,124 @@
+//! What a field is and what it yields: types, values, and the one trait the evaluator reads events through.
+//!
+//! Invariant: a value borrows from the event or from the arena that lives as long as one event; extracting
+//! allocates nothing on the heap once the arena has grown to its working size.
+
+use bumpalo::Bump;
+use std::net::IpAddr;
+
+/// Type of a field or an event parameter: the catalogue of types of the condition language
+/// (names as in the field reference, without the `PT_` prefix).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Type {
+    Int8, Int16, Int32, Int64,
+    Uint8, Uint16, Uint32, Uint64,
+    Charbuf, Bytebuf, Errno, SockAddr, SockTuple, Fd, Pid, FdList, FsPath, FsRelPath,
+    SyscallId, SigType, RelTime, AbsTime, Port, L4Proto, SockFamily, Bool,
+    Ipv4Addr, Ipv6Addr, IpAddr, Ipv4Net, Ipv6Net, IpNet, Dyn,
+    Flags8, Flags16, Flags32, EnumFlags8, EnumFlags16, EnumFlags32, Mode,
+    Uid, Gid, Double, SigSet,
+}
+
+/// One extracted value. Text is bytes: nothing promises UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// Every unsigned integer type, flags, ports, pids read as unsigned.
+    U64(u64),
+    /// Every signed integer type, errno, fd, pid.
+    I64(i64),
+    F64(f64),
+    Bool(bool),
+    /// CHARBUF, FSPATH, FSRELPATH: bytes without a terminating NUL.
+    Str(&'a [u8]),
+    /// BYTEBUF.
+    Bytes(&'a [u8]),
+    Ip(IpAddr),
+    /// Elements of a list-valued field, or the several values of a multi-valued scalar
+    /// (see [`FieldDef::multi`]).
+    List(&'a [Value<'a>]),
+}
+
+/// Index into the field catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FieldId(pub u16);
+
+/// What a field accepts in brackets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgKind {
+    /// No argument.
+    None,
+    /// `proc.aname[2]`
+    OptionalIndex, RequiredIndex,
+    /// `proc.env[HOME]`
+    OptionalKey, RequiredKey,
+    /// Either a number or a name: `evt.arg[0]`, `evt.rawarg.flags`.
+    OptionalEither, RequiredEither,
+}
+
+/// The argument of one use of a field.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub enum FieldArg {
+    #[default]
+    None,
+    Index(u32),
+    Key(Box<str>),
+}
+
+/// One row of the field catalogue.
+#[derive(Debug)]
+pub struct FieldDef {
+    pub name: &'static str,
+    pub ty: Type,
+    pub arg: ArgKind,
+    /// A list-valued field: only `in`, `intersects`, `exists` compare it.
+    pub list: bool,
+    /// Without an index an ancestor field stands for every ancestor (a comparison holds if it holds for
+    /// one), and `fd.ip`-like fields for both ends. `extract` then yields [`Value::List`].
+    pub multi: Multi,
+    /// Usable in a condition only / an output only / both.
+    pub scope: Scope,
+    pub flags: FieldFlags,
+    /// Which part of an event the value depends on: what can be decided once per task.
+    pub depends: Depends,
+    /// Class shown by `--list` (evt, process, user, group, fd, ...).
+    pub class: &'static str,
+    pub desc: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Multi { One, AnyAncestor, EitherEnd }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope { Both, FilterOnly, OutputOnly }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depends { Task, Event }
+
+/// Properties of a field that the compiler and the formatter look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct FieldFlags {
+    pub deprecated: bool,
+    /// Printed in hexadecimal / octal.
+    pub hex: bool,
+    pub octal: bool,
+    /// No transformer may be applied.
+    pub no_transformer: bool,
+    /// Not allowed on either side of a field-to-field comparison.
+    pub no_rhs: bool,
+}
+
+/// A field with its argument, as written in a condition or an output.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FieldUse {
+    pub id: FieldId,
+    pub arg: FieldArg,
+}
+
+/// The event as the evaluator sees it. Implemented by the live and the replayed event view, and by the
+/// synthetic events of tests. Monomorphised: there is no dyn call on the path of an event.
+pub trait Extract {
+    /// The value of `field`, or None when the event has none ("missing": every comparison is false).
+    fn extract<'a>(&'a self, field: &FieldUse, arena: &'a Bump) -> Option<Value<'a>>;
+    /// Code of the event's type; selects the program to run.
+    fn event_code(&self) -> u16;
+}

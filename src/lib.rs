@@ -1,0 +1,13 @@
+//! falco-sensor: system calls from a kernel module's per-CPU rings, Falco-language rules, alerts.
+//!
+//! Rooms, in the direction data flows: [`driver`] (module and ring), [`event`] (typed view of a record and
+//! the field catalogue), [`enrich`] (users, containers), [`filter`] (condition language), [`rules`] (rules
+//! files), [`sensor`] (the loops), [`output`] (alerts and channels). ARCHITECTURE.md has the flow.
+
+pub mod driver;
+pub mod enrich;
+pub mod event;
+pub mod filter;
+pub mod output;
+pub mod rules;
+pub mod sensor;
