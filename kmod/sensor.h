@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files of the module know of each other. One section per file.
+ *
+ * Context words used below:
+ *   probe    inside fsn_enter()/fsn_leave(): preemption off, RCU read side, never nested on a CPU; must not
+ *            sleep, print or fault
+ *   process  may sleep
+ */
+#ifndef FSN_SENSOR_H
+#define FSN_SENSOR_H
+
+#include <linux/types.h>
+#include <linux/sched.h>
+#include <linux/fs.h>
+#include <linux/path.h>
+
+#include "abi.h"
+#include "syscalls.h"
+
+struct fsn_ring;
+
+/* ---- ring.c: the per-CPU rings ------------------------------------------------------------------- */
+
+/*
+ * A record under construction, in place in the ring. Nothing is visible to the consumer before
+ * fsn_out_commit(); a record that does not fit is dropped whole by fsn_out_drop(), counted by cause.
+ */
+struct fsn_out {
+	struct fsn_ring *ring;
+	char *start;
+	char *pos;
+	char *end;		/* limit: room in the ring, or FSN_RECORD_MAX */
+	bool ring_full;		/* the limit was the ring's room: a larger ring would have taken it */
+	u16 natts;
+};
+
+/* Begins a record; false (and counted) when there is no room for @fixed bytes. probe. */
+bool fsn_out_begin(struct fsn_out *o, struct fsn_ring *ring, u16 type, u16 slot, u32 fixed);
+/* Claims @len more bytes (not zeroed); NULL when they do not fit. probe. */
+void *fsn_out_put(struct fsn_out *o, u32 len);
+void fsn_out_commit(struct fsn_out *o);
+void fsn_out_drop(struct fsn_out *o, enum fsn_drop cause);
+
+static inline u32 fsn_out_room(const struct fsn_out *o)
+{
+	return o->end - o->pos;
+}
+
+/*
+ * Begins an attachment with room for at least @want bytes of content; NULL when they do not fit (the caller
+ * goes on without it, the event is marked FSN_EVENT_CUT). The content is written at (att + 1), at most
+ * *@room bytes, and closed with fsn_att_end(), which pads. probe.
+ */
+struct fsn_att *fsn_att_begin(struct fsn_out *o, u8 kind, u8 param, u32 want, u32 *room);
+void fsn_att_end(struct fsn_out *o, struct fsn_att *att, u32 len, u16 flags);
+
+/* Counters of this ring's producer page; @ring as in fsn_out.ring. probe. */
+void fsn_count_fault(struct fsn_ring *ring);
+void fsn_count_cut(struct fsn_ring *ring);
+/* A page-sized (FSN_PATH_MAX) scratch buffer of this CPU, valid until fsn_leave(). probe. */
+char *fsn_scratch(struct fsn_ring *ring);
+
+/* ---- capture.c: an event's parameters, as its row in syscalls.c says ------------------------------- */
+
+/* A system call as it returned, numbers and arguments already those of the native call. */
+struct fsn_call {
+	const struct fsn_syscall_def *sc;
+	const struct fsn_event_def *event;
+	unsigned long args[6];
+	long ret;
+	bool compat;		/* user structures have the 32-bit layout */
+	u16 nr;
+};
+
+/*
+ * Appends the attachments of @call's parameters to the event record @o. Never fails: what does not fit is
+ * marked. probe.
+ */
+void fsn_capture(struct fsn_out *o, const struct fsn_call *call);
+/* Snap length and features as configured (config.c). */
+struct fsn_capture_config {
+	u32 features;		/* FSN_CAP_* */
+	u32 snaplen;
+};
+extern struct fsn_capture_config fsn_capture_config;
+
+/* ---- file.c: descriptors and paths ---------------------------------------------------------------- */
+
+/*
+ * The path of @path as the current task's root sees it, built at the end of @buf. Returns its length and
+ * start in *@text; flags gets FSN_FD_DELETED, FSN_FD_OUTSIDE, FSN_FD_ANON. Length 0: could not be told. The caller holds
+ * a reference or is inside RCU with a validated copy. probe or process.
+ */
+u32 fsn_path_text(const struct path *path, char *buf, u32 size, const char **text, u32 *flags);
+/* FSN_FD_UPPER, FSN_FD_LOWER or 0: the overlay layer that @dentry's file lies in. */
+u32 fsn_overlay_layer(const struct dentry *dentry);
+/* Appends an FSN_ATT_FD attachment for descriptor @fd of current; nothing when it is not open. probe. */
+void fsn_put_fd(struct fsn_out *o, u8 param, int fd, u8 role);
+
+/* ---- sock.c: both ends of a socket ----------------------------------------------------------------- */
+
+struct socket;
+/* Writes struct fsn_sock and the unix names behind it to @buf; returns the bytes written. probe. */
+u32 fsn_sock_text(struct socket *sock, u8 role, char *buf, u32 size);
+
+/* ---- user.c: user memory that may not be there ------------------------------------------------------ */
+
+/* Copies @len bytes or as many as are readable without sleeping; returns the number copied. probe. */
+u32 fsn_user_bytes(void *to, const void __user *from, u32 len);
+/* Copies a text without its NUL, at most @max bytes; *@flags gets FSN_ATT_CUT or FSN_ATT_FAULT. probe. */
+u32 fsn_user_text(char *to, const char __user *from, u32 max, u16 *flags);
+
+/* ---- task.c: slots and task records ----------------------------------------------------------------- */
+
+/*
+ * The slot of the current task on @ring, after making sure that the consumer's idea of it is current: sends exec and task
+ * records where it is not. Returns the slot, or -1 when they did not fit. *@gen gets the slot's generation. probe.
+ */
+int fsn_task_slot(struct fsn_ring *ring, u32 *gen);
+
+/* ---- exec.c: exec records and thread identities ------------------------------------------------------ */
+
+struct linux_binprm;
+struct fsn_ident;
+struct fsn_image;
+
+int fsn_exec_init(void);
+void fsn_exec_exit(void);
+
+/* ---- probe.c: the tracepoint probes; main.c: device, ioctls, life cycle -------------------------------- */
+
+struct fsn_ring *fsn_enter(void);
+void fsn_leave(struct fsn_ring *ring);
+
+#endif /* FSN_SENSOR_H */
