@@ -249,6 +249,11 @@ struct fsn_task {
 /*
  * Something that happened. Scalars stand in @ret and @args; which parameter is where is told by the event's
  * row in syscalls.c. What a scalar cannot hold follows as attachments.
+ *
+ * Success of execve and execveat is reported by the sched_process_exec tracepoint (FSN_EVENT_TRACEPOINT):
+ * no attachments, everything is in the slot's exec record. Their failures are system-call exits: filename
+ * as FSN_ATT_STR and argv as FSN_ATT_STRV of the parameters' indices. procexit has in @args: status, exit
+ * code, signal, core dumped, pid of the new parent of its children. signaldeliver: sender, receiver, signal.
  */
 struct fsn_event {
 	struct fsn_record h;

@@ -43,7 +43,7 @@ fetch_stock() {
 	[[ -e $root/lib ]] || ln -s usr/lib "$root/lib" # 7.3 installs its modules below /usr
 	depmod -b "$root" "$release-amd64"
 	relocate_headers "$root" "$release-amd64"
-	image=$(find "$root/boot" "$root/lib/modules/" -name 'vmlinuz*' -size +0 | head -n 1)
+	image=$(find "$root" -name 'vmlinuz*' -type f -print -quit) # in /boot, from 7.3 on beside the modules
 	[[ -n $image ]] || die "$kernel: no image in ${packages[*]}"
 	python3 "$here/kernels.d/vmlinux.py" "$image" "$dir/vmlinux"
 
