@@ -10,13 +10,50 @@ use std::net::IpAddr;
 /// (names as in the field reference, without the `PT_` prefix).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Type {
-    Int8, Int16, Int32, Int64,
-    Uint8, Uint16, Uint32, Uint64,
-    Charbuf, Bytebuf, Errno, SockAddr, SockTuple, Fd, Pid, FdList, FsPath, FsRelPath,
-    SyscallId, SigType, RelTime, AbsTime, Port, L4Proto, SockFamily, Bool,
-    Ipv4Addr, Ipv6Addr, IpAddr, Ipv4Net, Ipv6Net, IpNet, Dyn,
-    Flags8, Flags16, Flags32, EnumFlags8, EnumFlags16, EnumFlags32, Mode,
-    Uid, Gid, Double, SigSet,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Uint8,
+    Uint16,
+    Uint32,
+    Uint64,
+    Charbuf,
+    Bytebuf,
+    Errno,
+    SockAddr,
+    SockTuple,
+    Fd,
+    Pid,
+    FdList,
+    FsPath,
+    FsRelPath,
+    SyscallId,
+    SigType,
+    RelTime,
+    AbsTime,
+    Port,
+    L4Proto,
+    SockFamily,
+    Bool,
+    Ipv4Addr,
+    Ipv6Addr,
+    IpAddr,
+    Ipv4Net,
+    Ipv6Net,
+    IpNet,
+    Dyn,
+    Flags8,
+    Flags16,
+    Flags32,
+    EnumFlags8,
+    EnumFlags16,
+    EnumFlags32,
+    Mode,
+    Uid,
+    Gid,
+    Double,
+    SigSet,
 }
 
 /// One extracted value. Text is bytes: nothing promises UTF-8.
@@ -48,11 +85,14 @@ pub enum ArgKind {
     /// No argument.
     None,
     /// `proc.aname[2]`
-    OptionalIndex, RequiredIndex,
+    OptionalIndex,
+    RequiredIndex,
     /// `proc.env[HOME]`
-    OptionalKey, RequiredKey,
+    OptionalKey,
+    RequiredKey,
     /// Either a number or a name: `evt.arg[0]`, `evt.rawarg.flags`.
-    OptionalEither, RequiredEither,
+    OptionalEither,
+    RequiredEither,
 }
 
 /// The argument of one use of a field.
@@ -86,13 +126,24 @@ pub struct FieldDef {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Multi { One, AnyAncestor, EitherEnd }
+pub enum Multi {
+    One,
+    AnyAncestor,
+    EitherEnd,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope { Both, FilterOnly, OutputOnly }
+pub enum Scope {
+    Both,
+    FilterOnly,
+    OutputOnly,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depends { Task, Event }
+pub enum Depends {
+    Task,
+    Event,
+}
 
 /// Properties of a field that the compiler and the formatter look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -105,6 +156,15 @@ pub struct FieldFlags {
     pub no_transformer: bool,
     /// Not allowed on either side of a field-to-field comparison.
     pub no_rhs: bool,
+    /// The argument is written after a dot, as part of the name: `evt.arg.flags`, `thread.cgroup.cpu`
+    /// (brackets remain possible where the kind of argument is an index).
+    pub dotted: bool,
+    /// A count of nanoseconds within a second: printed with nine digits.
+    pub padded: bool,
+    /// Left out of the field list.
+    pub hidden: bool,
+    /// Added to the output of every rule whose source has it, when suggested output is on.
+    pub suggested: bool,
 }
 
 /// A field with its argument, as written in a condition or an output.

@@ -1,0 +1,413 @@
+//! From the kernel's numbers to the capture format's. Where a class is not mentioned the numbers are the same.
+//!
+//! Source of the left sides: Linux's uapi headers. Two habits of the format are kept because rules rely on them:
+//! an access mode becomes a set of bits (`O_RDWR` = read | write), and flags of several bits count as present when
+//! any of them is (a directory opened with `O_DIRECTORY` also has `O_TMPFILE`).
+
+/// Bits of the `flags` parameter of the open family, as rules see them.
+pub mod open_bit {
+    pub const READ: u32 = 1;
+    pub const WRITE: u32 = 2;
+    pub const CREAT: u32 = 4;
+    pub const CLOEXEC: u32 = 0x1000;
+    pub const TMPFILE: u32 = 0x2000;
+    /// The kernel made the file in this call.
+    pub const F_CREATED: u32 = 0x4000;
+    pub const UPPER_LAYER: u32 = 0x8000;
+    pub const LOWER_LAYER: u32 = 0x1_0000;
+}
+
+/// Native `O_*` values that differ between architectures.
+#[cfg(any(target_arch = "aarch64", target_arch = "arm"))]
+mod native {
+    pub const DIRECTORY: u32 = 0o40_000;
+    pub const DIRECT: u32 = 0o200_000;
+    pub const LARGEFILE: u32 = 0o400_000;
+}
+#[cfg(not(any(target_arch = "aarch64", target_arch = "arm")))]
+mod native {
+    pub const DIRECTORY: u32 = 0o200_000;
+    pub const DIRECT: u32 = 0o40_000;
+    pub const LARGEFILE: u32 = 0o100_000;
+}
+
+const NATIVE_CREAT: u32 = 0o100;
+const NATIVE_NONBLOCK: u32 = 0o4_000;
+const NATIVE_DSYNC: u32 = 0o10_000;
+const NATIVE_CLOEXEC: u32 = 0o2_000_000;
+const NATIVE_SYNC: u32 = 0o4_000_000 | NATIVE_DSYNC;
+const NATIVE_TMPFILE: u32 = 0o20_000_000 | native::DIRECTORY;
+
+const OPEN: &[(u32, u32)] = &[
+    (NATIVE_CREAT, open_bit::CREAT),
+    (0o2_000, 8),
+    (NATIVE_DSYNC, 0x10),
+    (0o200, 0x20),
+    (NATIVE_NONBLOCK, 0x40),
+    (NATIVE_SYNC, 0x80),
+    (0o1_000, 0x100),
+    (native::DIRECT, 0x200),
+    (native::DIRECTORY, 0x400),
+    (native::LARGEFILE, 0x800),
+    (NATIVE_CLOEXEC, open_bit::CLOEXEC),
+    (NATIVE_TMPFILE, open_bit::TMPFILE),
+];
+
+const CLONE: &[(u32, u32)] = &[
+    (0x0000_0400, 0x1),
+    (0x0000_0200, 0x2),
+    (0x8000_0000, 0x4),
+    (0x0800_0000, 0x8),
+    (0x4000_0000, 0x10),
+    (0x0002_0000, 0x20),
+    (0x2000_0000, 0x40),
+    (0x0400_0000, 0x80),
+    (0x0000_8000, 0x100),
+    (0x0010_0000, 0x200),
+    (0x0000_2000, 0x400),
+    (0x0000_0800, 0x800),
+    (0x0004_0000, 0x1000),
+    (0x0001_0000, 0x2000),
+    (0x0080_0000, 0x4000),
+    (0x0000_0100, 0x8000),
+    (0x1000_0000, 0x10_0000),
+    (0x0020_0000, 0x80_0000),
+    (0x0100_0000, 0x100_0000),
+    (0x0008_0000, 0x200_0000),
+    (0x0000_4000, 0x800_0000),
+    (0x0200_0000, 0x1000_0000),
+];
+
+const MMAP: &[(u32, u32)] = &[
+    (0x1, 0x1),
+    (0x2, 0x2),
+    (0x10, 0x4),
+    (0x20, 0x8),
+    (0x40, 0x10),
+    (0x4000, 0x40),
+    (0x8000, 0x80),
+    (0x1_0000, 0x100),
+    (0x100, 0x200),
+    (0x800, 0x400),
+    (0x1000, 0x800),
+    (0x2000, 0x4000),
+];
+
+const PROT: &[(u32, u32)] = &[
+    (1, 1),
+    (2, 2),
+    (4, 4),
+    (8, 8),
+    (0x0100_0000, 0x10),
+    (0x0200_0000, 0x20),
+];
+const RESOLVE: &[(u32, u32)] = &[
+    (0x08, 1),
+    (0x10, 2),
+    (0x02, 4),
+    (0x04, 8),
+    (0x01, 0x10),
+    (0x20, 0x20),
+];
+const URING_SETUP: &[(u32, u32)] = &[
+    (1, 1),
+    (2, 2),
+    (4, 8),
+    (8, 0x10),
+    (0x10, 0x20),
+    (0x20, 0x40),
+    (0x40, 0x80),
+];
+const POLL: &[(u32, u32)] = &[
+    (0x1, 0x1),
+    (0x2, 0x2),
+    (0x4, 0x4),
+    (0x2000, 0x8),
+    (0x8, 0x10),
+    (0x10, 0x20),
+    (0x20, 0x40),
+    (0x40, 0x80),
+    (0x80, 0x100),
+    (0x100, 0x200),
+    (0x200, 0x400),
+];
+
+/// `(kernel, format)` pairs of commands; anything else is 0, "unknown".
+const FCNTL: &[(u32, u32)] = &[
+    (0, 1),
+    (1, 2),
+    (2, 3),
+    (3, 4),
+    (4, 5),
+    (5, 6),
+    (6, 8),
+    (7, 9),
+    (8, 10),
+    (9, 12),
+    (10, 13),
+    (11, 15),
+    (12, 17),
+    (13, 18),
+    (14, 19),
+    (15, 21),
+    (16, 22),
+    (1024, 23),
+    (1025, 24),
+    (1029, 25),
+    (1030, 26),
+    (1026, 27),
+    (1031, 28),
+    (1032, 29),
+    (36, 30),
+    (37, 31),
+    (38, 32),
+];
+
+const PTRACE: &[(u32, u32)] = &[
+    (0, 1),
+    (1, 2),
+    (2, 3),
+    (3, 4),
+    (4, 5),
+    (5, 6),
+    (6, 7),
+    (7, 8),
+    (8, 9),
+    (9, 10),
+    (16, 11),
+    (17, 12),
+    (24, 13),
+    (0x4200, 14),
+    (0x4201, 15),
+    (0x4202, 16),
+    (0x4203, 17),
+    (0x4204, 18),
+    (0x4205, 19),
+    (0x4206, 20),
+    (0x4207, 21),
+    (0x4208, 22),
+    (0x4209, 23),
+    (0x420a, 24),
+    (0x420b, 25),
+    (12, 26),
+    (13, 27),
+    (14, 28),
+    (15, 29),
+    (18, 30),
+    (19, 31),
+    (21, 32),
+    (25, 33),
+    (26, 34),
+    (30, 35),
+    (31, 36),
+    (32, 37),
+    (33, 38),
+];
+
+const SEMCTL: &[(u32, u32)] = &[
+    (2, 1),
+    (1, 2),
+    (0, 4),
+    (3, 8),
+    (19, 16),
+    (18, 32),
+    (13, 64),
+    (14, 128),
+    (11, 256),
+    (12, 512),
+    (15, 1024),
+    (17, 2048),
+    (16, 4096),
+];
+
+const QUOTACTL: &[(u32, u32)] = &[
+    (0x80_0002, 1),
+    (0x80_0003, 2),
+    (0x80_0004, 4),
+    (0x80_0005, 8),
+    (0x80_0006, 16),
+    (0x80_0007, 32),
+    (0x80_0008, 64),
+    (0x80_0001, 128),
+    (0x5801, 256),
+    (0x5802, 512),
+    (0x5803, 1024),
+    (0x5804, 2048),
+    (0x5805, 4096),
+    (0x5806, 8192),
+    (0x5807, 16384),
+];
+
+/// Bits of `to` for every pair with a bit of `from` in `value`.
+fn any_bit(pairs: &[(u32, u32)], value: u32) -> u32 {
+    pairs
+        .iter()
+        .filter(|(from, _)| value & from != 0)
+        .fold(0, |bits, (_, to)| bits | to)
+}
+
+/// The format's number of a command, 0 when it has none.
+fn command(pairs: &[(u32, u32)], value: u32) -> u32 {
+    pairs
+        .iter()
+        .find(|(from, _)| *from == value)
+        .map_or(0, |(_, to)| *to)
+}
+
+/// Flags of the open family, without what only the opened file can tell (created, overlay layer).
+pub fn file_flags(native: u32) -> u32 {
+    let access = match native & 0o3 {
+        1 => open_bit::WRITE,
+        2 => open_bit::READ | open_bit::WRITE,
+        _ => open_bit::READ,
+    };
+    access | any_bit(OPEN, native)
+}
+
+/// Whether native open flags ask for a file to be made.
+pub fn creates_file(native: u32) -> bool {
+    native & (NATIVE_CREAT | 0o20_000_000) != 0
+}
+
+/// The format's value of a parameter of class `class` whose kernel value is `native`. `event` is the name of the
+/// event, because one class is filled in different ways by different calls.
+pub fn from_native(class: &str, event: &str, native: u64) -> u64 {
+    // All native flag words are 32 bits wide, whatever the register's upper half holds.
+    let value = native as u32;
+    u64::from(match class {
+        "file_flags" => match event {
+            "open" | "openat" | "openat2" | "open_by_handle_at" => file_flags(value),
+            "userfaultfd" => value,
+            _ => any_bit(&[(NATIVE_NONBLOCK, 0x40), (NATIVE_CLOEXEC, 0x1000)], value),
+        },
+        "clone_flags" => any_bit(CLONE, value),
+        "mmap_flags" => any_bit(MMAP, value),
+        "prot_flags" => any_bit(PROT, value),
+        "openat2_flags" => any_bit(RESOLVE, value),
+        "io_uring_setup_flags" => any_bit(URING_SETUP, value),
+        "poll_flags" => any_bit(POLL, value),
+        "fcntl_commands" => command(FCNTL, value),
+        "ptrace_requests" => command(PTRACE, value),
+        "semctl_commands" => command(SEMCTL, value),
+        "quotactl_cmds" => command(QUOTACTL, value >> 8),
+        "quotactl_types" => command(&[(0, 1), (1, 2)], value & 0xff),
+        "quotactl_quota_fmts" => command(&[(1, 2), (2, 4), (4, 8)], value).max(1),
+        "sockopt_levels" => command(&[(1, 1), (6, 2)], value),
+        "sockopt_options" => match value {
+            1..=31 | 32..=50 => value,
+            59 => 51,
+            55 => 52,
+            57 => 53,
+            _ => 0,
+        },
+        "rlimit_resources" => {
+            if value <= 15 {
+                value
+            } else {
+                255
+            }
+        }
+        "shutdown_how" | "lseek_whence" => value & 0xff,
+        "mount_flags" => {
+            // The magic number old programs put into the upper half.
+            if value & 0xffff_0000 == 0xc0ed_0000 {
+                value & 0xffff
+            } else {
+                value
+            }
+        }
+        "semop_flags" => any_bit(&[(0x800, 1), (0x1000, 2)], value),
+        "semget_flags" => any_bit(&[(0x200, 0x2000), (0x400, 0x4000)], value),
+        "delete_module_flags" => any_bit(&[(0o1_000, 1), (NATIVE_NONBLOCK, 2)], value),
+        "epoll_create1_flags" => any_bit(&[(NATIVE_CLOEXEC, 1)], value),
+        "pidfd_open_flags" => any_bit(&[(NATIVE_NONBLOCK, 1)], value),
+        "fchownat_flags" => any_bit(&[(0x100, 0x400), (0x1000, 0x1000)], value),
+        "unlinkat_flags" => value & 0x200,
+        "linkat_flags" => value & 0x1400,
+        "newfstatat_flags" => value & 0x1900,
+        "memfd_create_flags" | "finit_module_flags" | "mlockall_flags" | "access_flags" => {
+            value & 7
+        }
+        "mlock2_flags" => value & 1,
+        "close_range_flags" => value & 6,
+        "flock_flags" | "splice_flags" | "umount_flags" | "io_uring_enter_flags" => value & 0xf,
+        "io_uring_setup_feats" => value & 0x7ff,
+        "chmod_mode" => value & 0o7777,
+        "mknod_mode" => {
+            value & 0o7777
+                | match value & 0o170_000 {
+                    0 => 0o100_000,
+                    kind @ (0o100_000 | 0o20_000 | 0o60_000 | 0o10_000 | 0o140_000) => kind,
+                    _ => 0,
+                }
+        }
+        _ => value,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Pairs of what was passed and what a capture of it holds.
+    #[test]
+    fn open_flags() {
+        assert_eq!(file_flags(0), 1);
+        assert_eq!(file_flags(1), 2);
+        assert_eq!(file_flags(2), 3);
+        assert_eq!(file_flags(libc::O_CLOEXEC as u32), 0x1001);
+        assert_eq!(
+            file_flags((libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC) as u32),
+            0x106
+        );
+        // Any bit of a flag of several bits counts.
+        assert_eq!(file_flags(libc::O_DIRECTORY as u32), 0x2401);
+        assert_eq!(file_flags(libc::O_DSYNC as u32), 0x91);
+        assert_eq!(file_flags(u32::MAX), 0x3ffd);
+    }
+
+    #[test]
+    fn one_class_many_calls() {
+        assert_eq!(from_native("file_flags", "openat", 0), 1);
+        assert_eq!(from_native("file_flags", "pipe2", 0), 0);
+        assert_eq!(from_native("file_flags", "socket", 0o2_004_001), 0x1040);
+        assert_eq!(from_native("file_flags", "userfaultfd", 0x80800), 0x80800);
+    }
+
+    #[test]
+    fn all_bits_set() {
+        let all = |class| from_native(class, "", u64::MAX);
+        assert_eq!(all("clone_flags"), 0x1b90_ffff | 0x400);
+        assert_eq!(all("mmap_flags"), 0x4fdf);
+        assert_eq!(all("prot_flags"), 0x3f);
+        assert_eq!(all("fchownat_flags"), 0x1400);
+        assert_eq!(all("linkat_flags"), 0x1400);
+        assert_eq!(all("mount_flags"), 0xffff_ffff);
+        assert_eq!(all("shutdown_how"), 0xff);
+        assert_eq!(all("rlimit_resources"), 255);
+        assert_eq!(all("mknod_mode"), 0o7777);
+        assert_eq!(all("memfd_create_flags"), 7);
+        assert_eq!(all("delete_module_flags"), 3);
+        assert_eq!(all("fcntl_commands"), 0);
+    }
+
+    #[test]
+    fn commands() {
+        assert_eq!(
+            from_native("fcntl_commands", "fcntl", libc::F_DUPFD_CLOEXEC as u64),
+            26
+        );
+        assert_eq!(
+            from_native("fcntl_commands", "fcntl", libc::F_SETPIPE_SZ as u64),
+            28
+        );
+        assert_eq!(from_native("ptrace_requests", "ptrace", 16), 11);
+        assert_eq!(from_native("ptrace_requests", "ptrace", 0x4206), 20);
+        assert_eq!(from_native("ptrace_requests", "ptrace", 13), 27);
+        assert_eq!(from_native("quotactl_cmds", "quotactl", 0x8000_0700), 32);
+        assert_eq!(from_native("semctl_commands", "semctl", 0), 4);
+        assert_eq!(from_native("openat2_flags", "openat2", 0x0c), 9);
+        assert_eq!(from_native("mknod_mode", "mknod", 0), 0o100_000);
+        assert_eq!(from_native("mknod_mode", "mknod", 0o20_600), 0o20_600);
+    }
+}
