@@ -4,7 +4,7 @@
 # Mirrors and keyrings are those the machine's apt uses. On a machine that has no Debian sources, set
 # FALCO_SENSOR_DEBIAN_MIRROR and FALCO_SENSOR_SECURITY_MIRROR.
 
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016,SC2154  # apt's $(...) is not the shell's; cache is table.sh's
 
 # debian_mirror main|security
 debian_mirror() {
@@ -86,7 +86,7 @@ chroot_of() {
 		say "$suite: debootstrap with $compiler"
 		rm -rf "$root"
 		debootstrap --variant=minbase --keyring="$(debian_keyring)" \
-			--include="$compiler,make,libelf1t64,libssl3t64,sparse,kmod" \
+			--include="$compiler,make,libelf1t64,libssl3t64,kmod" \
 			"$suite" "$root" "$(debian_mirror main)" >"$root.log" 2>&1 ||
 			{ tail -n 20 "$root.log" >&2; die "$suite: debootstrap failed"; }
 		rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*

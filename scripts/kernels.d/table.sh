@@ -6,7 +6,7 @@
 #   $cache/apt/SUITE/                  a private apt root
 #   $cache/chroot/SUITE/               a debootstrapped suite, for its compiler
 
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034  # what it sets is for those that source it
 table=$(dirname "${BASH_SOURCE[0]}")/kernels.table
 cache=${FALCO_SENSOR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/falco-sensor}
 
