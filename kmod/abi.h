@@ -124,7 +124,7 @@ struct fsn_record {
 #define FSN_EXEC_NO_ENV		(1u << 8)	/* not asked for */
 #define FSN_EXEC_SEEDED		(1u << 9)	/* args came from the consumer at its start (FSN_IOC_SEED) */
 #define FSN_EXEC_LAZY		(1u << 10)	/* made after the fact, in the process's own context */
-#define FSN_EXEC_UNLINKED_NS	(1u << 11)	/* exe lies outside the process's root: path is from its mount */
+#define FSN_EXEC_OUTSIDE	(1u << 11)	/* exe is not below the process's root: path is from its mount */
 
 /* A process image: made at exec in the process's own context, shared by all its forks. */
 struct fsn_exec {
@@ -353,6 +353,7 @@ struct fsn_sock {
 #define FSN_TP_SYSCALLS	(1u << 0)	/* sys_exit */
 #define FSN_TP_PROCEXIT	(1u << 1)	/* events of exiting tasks */
 #define FSN_TP_SIGNAL	(1u << 2)	/* signal_deliver */
+#define FSN_TP_TASKS	(1u << 8)	/* only in fsn_info.attached: exec, fork, exit, free */
 
 /* fsn_config.features: captured only when asked for */
 #define FSN_CAP_ENV	(1u << 0)	/* environment in exec records */

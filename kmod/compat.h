@@ -189,6 +189,16 @@ static inline void fsn_fs_paths(struct fs_struct *fs, struct path *pwd, struct p
 #endif
 }
 
+/* Present value of a seqlock's counter, odd while a writer is inside. raw_read_seqcount: 3.18. */
+static inline u32 fsn_seqlock_sequence(const seqlock_t *lock)
+{
+#if FSN_KERNEL(3, 18)
+	return raw_read_seqcount(&lock->seqcount);
+#else
+	return ACCESS_ONCE(lock->seqcount.sequence);
+#endif
+}
+
 /* vm_flags are read-only from 6.3. */
 static inline void fsn_vm_flags(struct vm_area_struct *vma, unsigned long set, unsigned long clear)
 {

@@ -85,6 +85,19 @@ struct fsn_capture_config {
 };
 extern struct fsn_capture_config fsn_capture_config;
 
+/* ---- lookup.c: from numbers to rows of syscalls.c ---------------------------------------------------- */
+
+/* Builds the tables of numbers. process, once. */
+int fsn_syscalls_init(void);
+/* Row of the call with this number by the native or the 32-bit entry; NULL: not in the table. */
+const struct fsn_syscall_def *fsn_syscall_of(long nr, bool compat);
+const struct fsn_event_def *fsn_event_of(u16 code);
+/*
+ * Turns a call by the 32-bit entry into the native one: socketcall and ipc become the call they stand for (sc, args
+ * read again), register pairs become one argument. False: cannot be told, skip it. probe.
+ */
+bool fsn_compat_call(struct fsn_call *call);
+
 /* ---- file.c: descriptors and paths ---------------------------------------------------------------- */
 
 /*
@@ -119,16 +132,7 @@ u32 fsn_user_text(char *to, const char __user *from, u32 max, u16 *flags);
  */
 int fsn_task_slot(struct fsn_ring *ring, u32 *gen);
 
-/* ---- exec.c: exec records and thread identities ------------------------------------------------------ */
-
-struct linux_binprm;
-struct fsn_ident;
-struct fsn_image;
-
-int fsn_exec_init(void);
-void fsn_exec_exit(void);
-
-/* ---- probe.c: the tracepoint probes; main.c: device, ioctls, life cycle -------------------------------- */
+/* ---- every probe begins and ends with these (ring.c) ------------------------------------------------ */
 
 struct fsn_ring *fsn_enter(void);
 void fsn_leave(struct fsn_ring *ring);

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The tracepoint probes: what happens at a system call's return, at exec, fork, exit and signals.
+ *
+ * Context: whatever the tracepoint gives - since 6.13 that may be preemptible - so every probe makes its own
+ * (fsn_enter). No probe sleeps, prints or allocates more than an exec record. sched_process_free runs
+ * from RCU callbacks in softirq and touches the identity table only.
+ *
+ * Order on the path of a system call, cheapest first: table of numbers, wanted, self, slot, interest mask,
+ * record.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+#include "compat.h"
+#include <linux/binfmts.h>
+#include <trace/events/sched.h>
+#include <trace/events/syscalls.h>
+#include <trace/events/signal.h>
+
+#include "ring.h"
+#include "task.h"
+
+#define CODE_PROCEXIT		186
+#define CODE_SIGNALDELIVER	232
+
+struct fsn_probe_config fsn_probe_config;
+
+/* Rows of the exec calls in syscalls.c, found at init. */
+static const struct fsn_syscall_def *sc_execve, *sc_execveat;
+
+/* ---- helpers of the probes ------------------------------------------------------------------------------- */
+
+static bool from_consumer(struct fsn_ring *ring)
+{
+	if (likely(current->tgid != READ_ONCE(fsn_probe_config.consumer)))
+		return false;
+	ring->producer->filtered[FSN_FILTERED_SELF]++;
+	return true;
+}
+
+/* The live ring of this CPU, or NULL with the loss counted; @ring as fsn_enter gave it. */
+static bool can_record(struct fsn_ring *ring)
+{
+	if (likely(fsn_ring_live(ring)))
+		return true;
+	atomic64_inc(&fsn_no_ring);
+	return false;
+}
+
+/* Whether the consumer has said that it wants nothing of this class from the task in @slot. */
+static bool masked(struct fsn_ring *ring, int slot, u32 gen, u16 sc)
+{
+	const struct fsn_interest *interest = &ring->consumer->interest[slot];
+	u8 class = READ_ONCE(fsn_probe_config.class[sc]) & (FSN_CLASSES - 1);
+
+	if (READ_ONCE(interest->gen) != gen)
+		return false;
+	/* pairs with the consumer's release store of gen: the mask belongs to it */
+	smp_rmb();
+	return !(READ_ONCE(interest->mask) >> class & 1);
+}
+
+/* Begins the record of an event of current; false when it is lost (counted) or masked. */
+static bool event_begin(struct fsn_out *o, struct fsn_ring *ring, u16 code, u16 sc)
+{
+	struct fsn_event *ev;
+	u32 gen;
+	int slot;
+
+	slot = fsn_task_slot(ring, &gen);
+	if (slot < 0) {
+		ring->producer->drops[FSN_DROP_TASK_FULL]++;
+		goto lost;
+	}
+	if (sc && masked(ring, slot, gen, sc)) {
+		ring->producer->filtered[FSN_FILTERED_MASK]++;
+		return false;
+	}
+	if (!fsn_out_begin(o, ring, FSN_REC_EVENT, slot, sizeof(*ev))) {
+		ring->producer->drops[FSN_DROP_RING_FULL]++;
+		goto lost;
+	}
+	ev = (struct fsn_event *)o->start;
+	ev->gen = gen;
+	ev->code = code;
+	ev->sc = sc;
+	return true;
+lost:
+	fsn_ring_wake(ring);	/* a sleeping consumer must not sleep on a full ring */
+	return false;
+}
+
+static void event_commit(struct fsn_out *o)
+{
+	struct fsn_event *ev = (struct fsn_event *)o->start;
+
+	ev->natts = o->natts;
+	fsn_out_commit(o);
+	o->ring->producer->events++;
+	fsn_ring_wake(o->ring);
+}
+
+/* ---- system calls ------------------------------------------------------------------------------------------ */
+
+/* Whether @nr is the number of an exec call by either entry: exec may change which one applies. */
+static bool may_be_exec(long nr)
+{
+#ifdef CONFIG_X86_64
+	return nr == 59 || nr == 322 || nr == 11 || nr == 358;
+#else
+	return nr == sc_execve->nr || (sc_execveat && nr == sc_execveat->nr);
+#endif
+}
+
+static void probe_sys_exit(void *data, struct pt_regs *regs, long ret)
+{
+	long nr = syscall_get_nr(current, regs);
+	struct fsn_call call = { .ret = ret };
+	struct fsn_ring *ring;
+	struct fsn_event *ev;
+	struct fsn_out o;
+	unsigned int i;
+
+	call.compat = fsn_syscall_compat();
+	call.sc = fsn_syscall_of(nr, call.compat);
+	if (!call.sc)
+		return;
+	if (!READ_ONCE(fsn_probe_config.wanted[call.sc->sc]) &&
+	    !(call.sc->flags & FSN_SC_SOCKETCALL) && !may_be_exec(nr))
+		return;
+	ring = fsn_enter();
+	if (unlikely(!ring))
+		return;
+	if (!can_record(ring) || from_consumer(ring))
+		goto out;
+	/* reported by sched_process_exec; the registers are the new program's */
+	if (unlikely(may_be_exec(nr)) && ret == 0 && fsn_exec_returning())
+		goto out;
+	fsn_syscall_args(regs, call.args);
+	call.nr = nr;
+	if (call.compat && !fsn_compat_call(&call))
+		goto out;
+	if (!READ_ONCE(fsn_probe_config.wanted[call.sc->sc]))
+		goto out;
+	call.event = fsn_event_of(call.sc->event);
+	if (!event_begin(&o, ring, call.sc->event, call.sc->sc))
+		goto out;
+	ev = (struct fsn_event *)o.start;
+	ev->ret = ret;
+	ev->nr = call.nr;
+	for (i = 0; i < ARRAY_SIZE(call.args); i++)
+		ev->args[i] = call.args[i];
+	if (call.compat)
+		ev->flags |= FSN_EVENT_COMPAT;
+	fsn_capture(&o, &call);
+	event_commit(&o);
+out:
+	fsn_leave(ring);
+}
+
+/* Whether current's process leads a session or a group with others in it. */
+static bool leads_others(void)
+{
+	struct pid *pid = task_pid(current->group_leader);
+	struct hlist_node *first;
+	int type;
+
+	for (type = PIDTYPE_PGID; type <= PIDTYPE_SID; type++) {
+		first = rcu_dereference(hlist_first_rcu(&pid->tasks[type]));
+		if (first && rcu_dereference(hlist_next_rcu(first)))
+			return true;
+	}
+	return false;
+}
+
+/* ---- exec, fork, exit ---------------------------------------------------------------------------------------- */
+
+static void probe_exec(void *data, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
+{
+	const struct fsn_syscall_def *sc = sc_execve;
+	long nr = syscall_get_nr(current, task_pt_regs(current));
+	struct fsn_ring *ring = fsn_enter();
+	struct fsn_event *ev;
+	struct fsn_out o;
+
+	if (unlikely(!ring))
+		return;
+	fsn_ident_exec(ring, old_pid, bprm->filename);
+	/* the image of somebody's ancestor or leader has changed */
+	if (!list_empty(&current->children) || leads_others())
+		atomic64_inc(&fsn_lineage_seq);
+#ifdef CONFIG_X86_64
+	if (nr == 322 || nr == 358)
+		sc = sc_execveat;
+#else
+	if (sc_execveat && nr == sc_execveat->nr)
+		sc = sc_execveat;
+#endif
+	if (!READ_ONCE(fsn_probe_config.wanted[sc->sc]))
+		goto out;
+	if (!can_record(ring) || from_consumer(ring))
+		goto out;
+	if (!event_begin(&o, ring, sc->event, sc->sc))
+		goto out;
+	ev = (struct fsn_event *)o.start;
+	ev->flags |= FSN_EVENT_TRACEPOINT;
+	ev->nr = sc->nr;
+	event_commit(&o);
+out:
+	fsn_leave(ring);
+}
+
+static void probe_fork(void *data, struct task_struct *parent, struct task_struct *child)
+{
+	struct fsn_ring *ring = fsn_enter();
+
+	if (unlikely(!ring))
+		return;
+	fsn_ident_fork(ring, parent, child);
+	fsn_leave(ring);
+}
+
+/* Who will be the parent of current's children: a thread of its process, else the next subreaper or init. */
+static pid_t reaper_of_current(void)
+{
+	struct task_struct *t, *ns_init = NULL;
+	struct pid_namespace *ns = task_active_pid_ns(current);
+	unsigned int depth;
+
+	if (list_empty(&current->children))
+		return 0;
+	if (atomic_read(&current->signal->live) > 0)
+		return current->tgid;	/* another thread of the process takes them */
+	if (ns)
+		ns_init = ns->child_reaper;
+	if (current->signal->has_child_subreaper) {
+		t = rcu_dereference(current->real_parent);
+		for (depth = 0; t && t->tgid && depth < FSN_LINEAGE_MAX; depth++) {
+			if (t == ns_init)
+				break;
+			if (t->signal->is_child_subreaper)
+				return t->tgid;
+			t = rcu_dereference(t->real_parent);
+		}
+	}
+	return ns_init ? ns_init->tgid : 1;
+}
+
+static void probe_exit(FSN_PROCESS_EXIT_ARGS)
+{
+	struct fsn_ring *ring = fsn_enter();
+	struct fsn_event *ev;
+	struct fsn_out o;
+	long code = current->exit_code;
+
+	if (unlikely(!ring))
+		return;
+	/* its children get another parent soon: whoever has it as an ancestor looks again until that is done */
+	if (!list_empty(&current->children) || leads_others())
+		atomic64_inc(&fsn_lineage_seq);
+	if (!(READ_ONCE(fsn_probe_config.tracepoints) & FSN_TP_PROCEXIT))
+		goto out;
+	if (!can_record(ring) || from_consumer(ring))
+		goto out;
+	if (!event_begin(&o, ring, CODE_PROCEXIT, 0))
+		goto out;
+	ev = (struct fsn_event *)o.start;
+	ev->flags |= FSN_EVENT_TRACEPOINT;
+	ev->ret = 0;
+	ev->args[0] = code;
+	ev->args[1] = code >> 8 & 0xff;
+	ev->args[2] = code & 0x7f;
+	ev->args[3] = !!(code & 0x80);
+	ev->args[4] = reaper_of_current();
+	event_commit(&o);
+out:
+	fsn_leave(ring);
+}
+
+/* softirq: the kernel is done with @task */
+static void probe_free(void *data, struct task_struct *task)
+{
+	fsn_ident_free(task);
+}
+
+/* Runs under current's signal lock, interrupts off. */
+static void probe_signal(void *data, int sig, struct kernel_siginfo *info, struct k_sigaction *action)
+{
+	struct fsn_ring *ring = fsn_enter();
+	struct fsn_event *ev;
+	struct fsn_out o;
+
+	if (unlikely(!ring))
+		return;
+	ring->siglock_held = true;
+	if (!can_record(ring) || from_consumer(ring))
+		goto out;
+	if (!event_begin(&o, ring, CODE_SIGNALDELIVER, 0))
+		goto out;
+	ev = (struct fsn_event *)o.start;
+	ev->flags |= FSN_EVENT_TRACEPOINT;
+	/* only signals sent by a process or a child's end say who sent them */
+	if (info && ((info->si_code <= 0 && info->si_code != SI_TIMER) || sig == SIGCHLD))
+		ev->args[0] = info->si_pid;
+	ev->args[1] = current->pid;
+	ev->args[2] = sig;
+	event_commit(&o);
+out:
+	ring->siglock_held = false;
+	fsn_leave(ring);
+}
+
+/* ---- attaching ------------------------------------------------------------------------------------------------- */
+
+/* bit of fsn_info.attached; the first four are always attached while tracing, the others as configured */
+static struct fsn_tracepoint {
+	const char *name;
+	void *probe;
+	u32 when;		/* FSN_TP_* that asks for it, 0: always */
+	fsn_tp_t tp;
+	bool attached;
+} tracepoints[] = {
+	{ "sched_process_free", probe_free },
+	{ "sched_process_exit", probe_exit },
+	{ "sched_process_fork", probe_fork },
+	{ "sched_process_exec", probe_exec },
+	{ "signal_deliver", probe_signal, FSN_TP_SIGNAL },
+	{ "sys_exit", probe_sys_exit, FSN_TP_SYSCALLS },
+};
+
+/* Exact prototypes matter where indirect calls are checked (kCFI). */
+static inline void check_prototypes(void)
+{
+	check_trace_callback_type_sys_exit(probe_sys_exit);
+	check_trace_callback_type_sched_process_exec(probe_exec);
+	check_trace_callback_type_sched_process_fork(probe_fork);
+	check_trace_callback_type_sched_process_exit(probe_exit);
+	check_trace_callback_type_sched_process_free(probe_free);
+	check_trace_callback_type_signal_deliver(probe_signal);
+}
+
+void fsn_probes_drain(void)
+{
+	tracepoint_synchronize_unregister();
+	synchronize_rcu();	/* a probe is inside RCU from fsn_enter to fsn_leave */
+}
+
+static void detach(struct fsn_tracepoint *t)
+{
+	if (!t->attached)
+		return;
+	fsn_tp_unregister(t->tp, t->probe);
+	t->attached = false;
+}
+
+/* Stops every probe and forgets every task. process, device lock. */
+void fsn_probes_stop(void)
+{
+	int i;
+
+	for (i = ARRAY_SIZE(tracepoints) - 1; i >= 0; i--)
+		detach(&tracepoints[i]);
+	fsn_probes_drain();
+	fsn_ident_clear();
+}
+
+/**
+ * fsn_probes_start - attach what @wanted (FSN_TP_*) asks for, and detach what it no longer does
+ *
+ * Return: 0 or the error of the tracepoint that could not be attached, with none left attached.
+ */
+int fsn_probes_start(u32 wanted)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < ARRAY_SIZE(tracepoints); i++) {
+		struct fsn_tracepoint *t = &tracepoints[i];
+
+		if (t->when && !(t->when & wanted)) {
+			detach(t);
+			continue;
+		}
+		if (t->attached)
+			continue;
+		err = fsn_tp_register(t->tp, t->probe);
+		if (err) {
+			pr_err("cannot attach to tracepoint %s: error %d\n", t->name, err);
+			fsn_probes_stop();
+			return err;
+		}
+		t->attached = true;
+	}
+	return 0;
+}
+
+u32 fsn_probes_attached(void)
+{
+	u32 bits = 0;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(tracepoints); i++)
+		if (tracepoints[i].attached)
+			bits |= tracepoints[i].when ? tracepoints[i].when : FSN_TP_TASKS;
+	return bits;
+}
+
+int fsn_probes_init(void)
+{
+	unsigned int i;
+
+	(void)check_prototypes;
+	for (i = 0; i < fsn_nr_syscalls; i++) {
+		if (!strcmp(fsn_syscalls[i].name, "execve"))
+			sc_execve = &fsn_syscalls[i];
+		if (!strcmp(fsn_syscalls[i].name, "execveat"))
+			sc_execveat = &fsn_syscalls[i];
+	}
+	if (!sc_execve || !sc_execveat)
+		return -EINVAL;
+	for (i = 0; i < ARRAY_SIZE(tracepoints); i++) {
+		tracepoints[i].tp = fsn_tp_find(tracepoints[i].name);
+		if (!tracepoints[i].tp) {
+			pr_err("this kernel has no tracepoint %s (CONFIG_FTRACE, CONFIG_FTRACE_SYSCALLS)\n",
+			       tracepoints[i].name);
+			return -ENOENT;
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Task slots: what the consumer of a ring has been told about which task.
+ *
+ * A slot holds the key of the task record it was last sent: everything in the record that can change without
+ * a probe being told, compared with the task's present state before every event. What changes elsewhere -
+ * an ancestor's exec, its death - is announced by fsn_lineage_seq, and the lineage is walked again.
+ *
+ * Context: probe, on current, for the ring of this CPU. No locks of our own; other tasks are read under RCU, and
+ * what is read of them is a snapshot like any other.
+ */
+#include "compat.h"
+#include <linux/dcache.h>
+#include <linux/hash.h>
+#include <linux/jhash.h>
+#include <linux/kdev_t.h>
+#include <linux/tty.h>
+#include <linux/tty_driver.h>
+
+#include "ring.h"
+#include "task.h"
+
+atomic64_t fsn_lineage_seq = ATOMIC64_INIT(1);
+
+/* ---- the key ----------------------------------------------------------------------------------------- */
+
+static void key_creds(struct fsn_key *k)
+{
+	const struct cred *c = current_cred();
+
+	k->ids[0] = fsn_uid(c->uid);
+	k->ids[1] = fsn_uid(c->euid);
+	k->ids[2] = fsn_uid(c->suid);
+	k->ids[3] = fsn_uid(c->fsuid);
+	k->ids[4] = fsn_gid(c->gid);
+	k->ids[5] = fsn_gid(c->egid);
+	k->ids[6] = fsn_gid(c->sgid);
+	k->ids[7] = fsn_gid(c->fsgid);
+	k->caps[0] = fsn_cap(c->cap_inheritable);
+	k->caps[1] = fsn_cap(c->cap_permitted);
+	k->caps[2] = fsn_cap(c->cap_effective);
+	k->user_ns = c->user_ns;
+}
+
+static void key_paths(struct fsn_key *k)
+{
+	struct fs_struct *fs = current->fs;
+	struct path pwd, root;
+	const struct dentry *d;
+
+	if (!fs)
+		return;		/* exiting */
+	fsn_fs_paths(fs, &pwd, &root);
+	d = pwd.dentry;
+	k->pwd_dentry = d;
+	k->pwd_mnt = pwd.mnt;
+	k->pwd_inode = READ_ONCE(d->d_inode);
+	k->pwd_name = d->d_name.hash_len;
+	k->root_dentry = root.dentry;
+	k->root_mnt = root.mnt;
+}
+
+static void key_cgroup(struct fsn_key *k)
+{
+#ifdef CONFIG_CGROUPS
+	struct css_set *set = fsn_css_set(current);
+	struct cgroup *cgrp = fsn_cgroup_default(set);
+
+	k->css_set = set;
+	k->cgroup_id = cgrp ? fsn_cgroup_id(cgrp) : 0;
+#endif
+}
+
+static void key_of_current(struct fsn_key *k, const struct fsn_image *image)
+{
+	struct task_struct *parent = rcu_dereference(current->real_parent);
+	struct signal_struct *sig = current->signal;
+
+	memset(k, 0, sizeof(*k));
+	k->image_id = image ? image->rec.id : 0;
+	key_creds(k);
+	key_paths(k);
+	key_cgroup(k);
+	k->ppid = parent->tgid;
+	k->parent_start = fsn_task_start(parent->group_leader);
+	k->pgid = pid_nr(task_pgrp(current));
+	k->sid = pid_nr(task_session(current));
+	k->fdlimit = READ_ONCE(sig->rlim[RLIMIT_NOFILE].rlim_cur);
+	k->tty = READ_ONCE(sig->tty);
+	k->nsproxy = current->nsproxy;
+	k->pid_ns = task_active_pid_ns(current);
+	k->loginuid = fsn_loginuid();
+	k->sessionid = fsn_sessionid();
+	memcpy(k->comm_now, current->comm, FSN_COMM);
+}
+
+/* ---- lineage ------------------------------------------------------------------------------------------- */
+
+/* One step towards init; NULL at the top. RCU. */
+static struct task_struct *parent_of(struct task_struct *t)
+{
+	struct task_struct *p = rcu_dereference(t->real_parent);
+
+	return p && p->tgid && p != t ? p->group_leader : NULL;
+}
+
+static struct task_struct *leader_of(struct pid *pid)
+{
+	return pid ? pid_task(pid, PIDTYPE_PID) : NULL;
+}
+
+/* Number of relatives besides the lineage, and who they are. RCU. */
+static unsigned int other_relatives(struct task_struct *who[2], u32 what[2])
+{
+	struct task_struct *session = leader_of(task_session(current));
+	struct task_struct *group = leader_of(task_pgrp(current));
+	unsigned int n = 0;
+
+	if (session) {
+		who[n] = session;
+		what[n++] = FSN_REL_SESSION | (group == session ? FSN_REL_GROUP : 0);
+	}
+	if (group && group != session) {
+		who[n] = group;
+		what[n++] = FSN_REL_GROUP;
+	}
+	return n;
+}
+
+static unsigned int lineage_max(void)
+{
+	return fsn_capture_config.features & FSN_CAP_LINEAGE ? FSN_LINEAGE_MAX : 1;
+}
+
+static u64 hash_relative(u64 hash, struct task_struct *t, bool *unstable)
+{
+	struct fsn_ident *ident = fsn_ident_find(t);
+	struct fsn_image *image = ident ? rcu_dereference(ident->image) : NULL;
+
+	if (t->flags & PF_EXITING)
+		*unstable = true;
+	hash = (hash ^ fsn_task_start(t)) * 0x9e3779b97f4a7c15ULL;
+	hash = (hash ^ (u32)t->tgid) * 0x9e3779b97f4a7c15ULL;
+	return (hash ^ (image ? image->rec.id : 0)) * 0x9e3779b97f4a7c15ULL;
+}
+
+/* Tells one state of the whole family from another. */
+static u64 lineage_hash(bool *unstable)
+{
+	struct task_struct *p, *who[2];
+	unsigned int n, max = lineage_max();
+	u32 what[2];
+	u64 hash = 0;
+
+	*unstable = false;
+	for (n = 0, p = parent_of(current); p && n < max; p = parent_of(p), n++)
+		hash = hash_relative(hash, p, unstable);
+	for (n = other_relatives(who, what); n; n--)
+		hash = hash_relative(hash, who[n - 1], unstable);
+	return hash;
+}
+
+/* The controlling terminal of current. */
+static u32 tty_of_current(const struct fsn_ring *ring)
+{
+	struct tty_struct *tty;
+	u32 dev = 0;
+
+	if (ring->siglock_held) {
+		tty = current->signal->tty;
+		return tty ? new_encode_dev(tty_devnum(tty)) : 0;
+	}
+	tty = get_current_tty();	/* takes the signal lock */
+	if (tty) {
+		dev = new_encode_dev(tty_devnum(tty));
+		tty_kref_put(tty);
+	}
+	return dev;
+}
+
+/* Appends @t as a relative; its image has been sent before. False: no room. */
+static bool put_relative(struct fsn_out *o, struct task_struct *t, u32 flags)
+{
+	struct fsn_ident *ident = fsn_ident_find(t);
+	struct fsn_image *image = ident ? rcu_dereference(ident->image) : NULL;
+	struct fsn_relative *rel = fsn_out_put(o, sizeof(*rel));
+	struct task_struct *parent = rcu_dereference(t->real_parent);
+	struct pid *session, *group;
+
+	if (!rel)
+		return false;
+	/* an image made after the send loop ran is left out: its turn comes with the next record */
+	if (image && image->sent[o->ring->cpu] != o->ring->epoch)
+		image = NULL;
+	session = task_session(t);
+	group = task_pgrp(t);
+	memset(rel, 0, sizeof(*rel));
+	rel->exec_id = image ? image->rec.id : 0;
+	rel->start = fsn_task_start(t);
+	rel->pid = t->tgid;
+	rel->ppid = parent ? parent->tgid : 0;
+	rel->vpid = task_tgid_nr_ns(t, task_active_pid_ns(current));
+	rel->pgid = pid_nr(group);
+	rel->sid = pid_nr(session);
+	rel->uid = fsn_uid(task_cred_xxx(t, euid));
+	rel->loginuid = fsn_loginuid_of(t);
+	rel->flags = flags;
+	if (t->flags & PF_KTHREAD)
+		rel->flags |= FSN_REL_KTHREAD;
+	if (t->flags & PF_EXITING)
+		rel->flags |= FSN_REL_EXITING;
+	fsn_copy_comm(rel->comm, ident ? ident->comm : t->comm);
+	return true;
+}
+
+static bool send_image_of(struct fsn_ring *ring, struct task_struct *t)
+{
+	struct fsn_ident *ident = fsn_ident_find(t);
+	struct fsn_image *image = ident ? rcu_dereference(ident->image) : NULL;
+
+	return !image || fsn_image_send(ring, image);
+}
+
+/* Every image the task record will name goes ahead of it. False: no room. */
+static bool send_images(struct fsn_ring *ring, struct fsn_image *own)
+{
+	struct task_struct *p, *who[2];
+	unsigned int n, max = lineage_max();
+	u32 what[2];
+
+	if (own && !fsn_image_send(ring, own))
+		return false;
+	for (n = 0, p = parent_of(current); p && n < max; p = parent_of(p), n++)
+		if (!send_image_of(ring, p))
+			return false;
+	for (n = other_relatives(who, what); n; n--)
+		if (!send_image_of(ring, who[n - 1]))
+			return false;
+	return true;
+}
+
+/* False: no room, or more ancestors than the limit (flagged in @rec). */
+static bool put_relatives(struct fsn_out *o, struct fsn_task *rec)
+{
+	unsigned int n, others, max = lineage_max();
+	struct task_struct *p, *who[2];
+	u32 what[2];
+
+	others = other_relatives(who, what);
+	for (n = 0, p = parent_of(current); p && n < max; p = parent_of(p), n++) {
+		u32 flags = FSN_REL_PARENT;
+		unsigned int i;
+
+		for (i = 0; i < others; i++) {
+			if (who[i] != p)
+				continue;
+			flags |= what[i];
+			what[i] = 0;
+		}
+		if (!put_relative(o, p, flags))
+			return false;
+		rec->nrelatives++;
+	}
+	if (p && max == FSN_LINEAGE_MAX)
+		rec->flags |= FSN_TASK_LINEAGE_CUT;
+	for (n = 0; n < others; n++) {
+		if (!what[n] || who[n] == current->group_leader)
+			continue;
+		if (!put_relative(o, who[n], what[n]))
+			return false;
+		rec->nrelatives++;
+	}
+	return true;
+}
+
+/* ---- paths and cgroups ----------------------------------------------------------------------------------- */
+
+static u32 put_text(struct fsn_out *o, const char *text, u32 len)
+{
+	char *to = len ? fsn_out_put(o, len) : NULL;
+
+	if (!to)
+		return 0;
+	memcpy(to, text, len);
+	return len;
+}
+
+/* The current directory, and where the root lies when it is not its mount's. */
+static bool put_paths(struct fsn_out *o, struct fsn_task *rec, u32 *cwd_hash)
+{
+	char *scratch = fsn_scratch(o->ring);
+	struct path pwd, root;
+	const char *text = "";
+	u32 len, flags = 0;
+
+	if (!current->fs)
+		return true;
+	fsn_fs_paths(current->fs, &pwd, &root);
+	len = fsn_path_text(&pwd, scratch, FSN_PATH_MAX, &text, &flags);
+	*cwd_hash = jhash(text, len, 0);
+	rec->cwd_len = put_text(o, text, len);
+	if (rec->cwd_len != len)
+		return false;
+	if (flags & FSN_FD_DELETED)
+		rec->flags |= FSN_TASK_CWD_DELETED;
+	if (flags & FSN_FD_OUTSIDE)
+		rec->flags |= FSN_TASK_CWD_OUTSIDE;
+	if (root.dentry != root.mnt->mnt_root) {
+		rec->flags |= FSN_TASK_CHROOT;
+		text = dentry_path_raw(root.dentry, scratch, FSN_PATH_MAX);
+		if (IS_ERR(text))
+			text = "";
+		len = strlen(text);
+		rec->root_len = put_text(o, text, len);
+		return rec->root_len == len;
+	}
+	return true;
+}
+
+/* "=PATH" of the default hierarchy and "CONTROLLER=PATH" of the others, each with its NUL. */
+static bool put_cgroups(struct fsn_out *o, struct fsn_task *rec)
+{
+#ifdef CONFIG_CGROUPS
+	struct css_set *set = fsn_css_set(current);
+	char *scratch = fsn_scratch(o->ring);
+	char *start = o->pos;
+	int i, n;
+
+	for (i = -1; i < CGROUP_SUBSYS_COUNT; i++) {
+		const char *name = "";
+		struct cgroup *cgrp = i < 0 ? fsn_cgroup_default(set)
+					    : fsn_cgroup_v1(set, i, &name);
+		char *to;
+
+		if (!cgrp)
+			continue;
+		n = fsn_cgroup_path(cgrp, scratch, FSN_PATH_MAX);
+		if (o->pos - start + strlen(name) + n + 2 > FSN_PATH_MAX)
+			break;	/* a path repeated per controller: the first ones tell the container */
+		to = fsn_out_put(o, strlen(name) + n + 2);
+		if (!to)
+			return false;
+		memcpy(to, name, strlen(name));
+		to += strlen(name);
+		*to++ = '=';
+		memcpy(to, scratch, n);
+		to[n] = 0;
+	}
+	rec->cgroups_len = o->pos - start;
+#endif
+	return true;
+}
+
+/* ---- the record ------------------------------------------------------------------------------------------ */
+
+static void fill_ids(struct fsn_task *rec, const struct fsn_key *k)
+{
+	struct pid_namespace *ns = task_active_pid_ns(current);
+	struct nsproxy *proxy = current->nsproxy;
+	struct task_struct *init;
+
+	rec->tid = current->pid;
+	rec->pid = current->tgid;
+	rec->ppid = k->ppid;
+	rec->pgid = k->pgid;
+	rec->sid = k->sid;
+	rec->vtid = task_pid_nr_ns(current, ns);
+	rec->vpid = task_tgid_nr_ns(current, ns);
+	rec->vpgid = task_pgrp_nr_ns(current, ns);
+	rec->vsid = task_session_nr_ns(current, ns);
+	memcpy(&rec->uid, k->ids, sizeof(k->ids));
+	rec->cap_inheritable = k->caps[0];
+	rec->cap_permitted = k->caps[1];
+	rec->cap_effective = k->caps[2];
+	rec->loginuid = k->loginuid;
+	rec->sessionid = k->sessionid;
+	rec->fdlimit = k->fdlimit;
+	rec->start = fsn_task_start(current);
+	rec->pid_start = fsn_task_start(current->group_leader);
+	rec->user_ns = fsn_ns_inum(current_cred()->user_ns);
+	if (ns) {
+		rec->pid_ns = fsn_ns_inum(ns);
+		init = ns->child_reaper;
+		rec->pidns_init_start = init ? fsn_task_start(init) : 0;
+	}
+	if (proxy) {
+		rec->net_ns = fsn_ns_inum(proxy->net_ns);
+		rec->uts_ns = fsn_ns_inum(proxy->uts_ns);
+#ifdef CONFIG_IPC_NS
+		rec->ipc_ns = fsn_ns_inum(proxy->ipc_ns);
+#endif
+		rec->cgroup_ns = fsn_cgroup_ns();
+	}
+}
+
+static bool put_record(struct fsn_ring *ring, u16 index, struct fsn_slot *slot,
+		       const struct fsn_ident *leader, const struct fsn_ident *self,
+		       const struct fsn_image *image)
+{
+	struct fsn_task *rec;
+	struct fsn_out o;
+
+	BUILD_BUG_ON(offsetof(struct fsn_task, fsgid) - offsetof(struct fsn_task, uid) != 28);
+
+	if (!fsn_out_begin(&o, ring, FSN_REC_TASK, index, sizeof(*rec)))
+		return false;
+	rec = (struct fsn_task *)o.start;
+	rec->gen = slot->gen + 1 ? slot->gen + 1 : 1;
+	rec->exec_id = image ? image->rec.id : 0;
+	fill_ids(rec, &slot->key);
+	rec->tty = slot->key.tty ? tty_of_current(ring) : 0;
+	if (leader) {
+		rec->birth_exec_id = leader->birth_exec_id;
+		rec->birth_ppid = leader->birth_ppid;
+	}
+	fsn_copy_comm(rec->comm, self ? self->comm : current->comm);
+	memcpy(rec->comm_now, slot->key.comm_now, FSN_COMM);
+	if (current->flags & PF_KTHREAD)
+		rec->flags |= FSN_TASK_KTHREAD;
+	else if (!image)
+		rec->flags |= FSN_TASK_NO_EXEC;
+	if (fsn_task_compat())
+		rec->flags |= FSN_TASK_COMPAT;
+	if (!put_relatives(&o, rec) || !put_paths(&o, rec, &slot->cwd_hash) || !put_cgroups(&o, rec))
+		return false;
+	slot->gen = rec->gen;
+	fsn_out_commit(&o);
+	ring->producer->tasks++;
+	return true;
+}
+
+/* ---- slots ------------------------------------------------------------------------------------------------ */
+
+/* The slot that is current's, or the one to use for it. */
+static struct fsn_slot *slot_find(struct fsn_ring *ring, bool *mine)
+{
+	u32 set = hash_32(current->pid, ilog2(FSN_SLOTS / FSN_WAYS)) * FSN_WAYS;
+	u64 start = fsn_task_start(current);
+	struct fsn_slot *slot, *victim = NULL;
+	u32 i;
+
+	for (i = 0; i < FSN_WAYS; i++) {
+		slot = &ring->slots[set + i];
+		if (slot->epoch == ring->epoch && slot->tid == current->pid && slot->start == start) {
+			*mine = true;
+			return slot;
+		}
+		if (slot->epoch != ring->epoch)
+			victim = slot;
+	}
+	*mine = false;
+	return victim ? victim : &ring->slots[set + (ring->head >> 3) % FSN_WAYS];
+}
+
+/*
+ * Whether a rename somewhere left the current directory's path as it was: rename_lock changes with every one in the
+ * system and tells nothing more. (A mount that is moved while somebody's cwd is inside is not seen.)
+ */
+static bool cwd_unchanged(struct fsn_ring *ring, struct fsn_slot *slot, u32 seq)
+{
+	struct path pwd, root;
+	const char *text = "";
+	u32 len, flags;
+
+	if (seq == slot->rename_seq)
+		return true;
+	if (!current->fs)
+		return true;
+	fsn_fs_paths(current->fs, &pwd, &root);
+	len = fsn_path_text(&pwd, fsn_scratch(ring), FSN_PATH_MAX, &text, &flags);
+	if (jhash(text, len, 0) != slot->cwd_hash)
+		return false;
+	slot->rename_seq = seq;
+	return true;
+}
+
+static bool lineage_unchanged(struct fsn_slot *slot, u64 seq)
+{
+	if (seq == slot->lineage_seq && !slot->unstable)
+		return true;
+	if (lineage_hash(&slot->unstable) != slot->lineage_hash)
+		return false;
+	slot->lineage_seq = seq;
+	return true;
+}
+
+int fsn_task_slot(struct fsn_ring *ring, u32 *gen)
+{
+	u32 rename_seq = fsn_seqlock_sequence(&rename_lock);
+	u64 lineage_seq = atomic64_read(&fsn_lineage_seq);
+	struct fsn_image *image = fsn_image_current(ring);
+	struct fsn_ident *leader, *self;
+	struct fsn_slot *slot;
+	struct fsn_key key;
+	bool mine;
+
+	fsn_ring_check_reset(ring);
+	slot = slot_find(ring, &mine);
+	key_of_current(&key, image);
+	if (likely(mine && !memcmp(&key, &slot->key, sizeof(key)) &&
+		   lineage_unchanged(slot, lineage_seq) && cwd_unchanged(ring, slot, rename_seq)))
+		goto out;
+
+	slot->epoch = 0;	/* nobody's until the record is in the ring */
+	slot->key = key;
+	slot->lineage_hash = lineage_hash(&slot->unstable);
+	slot->lineage_seq = lineage_seq;
+	slot->rename_seq = rename_seq;
+	leader = fsn_ident_find(current->group_leader);
+	self = fsn_ident_get(ring, current);
+	if (!send_images(ring, image) ||
+	    !put_record(ring, slot - ring->slots, slot, leader, self, image))
+		return -1;
+	slot->tid = current->pid;
+	slot->start = fsn_task_start(current);
+	slot->epoch = ring->epoch;
+out:
+	*gen = slot->gen;
+	return slot - ring->slots;
+}
