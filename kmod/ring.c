@@ -379,13 +379,13 @@ int fsn_rings_init(void)
 
 	BUILD_BUG_ON(sizeof(struct fsn_consumer) != 128 + 16 * FSN_SLOTS);
 	BUILD_BUG_ON(sizeof(struct fsn_record) != 16);
-	BUILD_BUG_ON(sizeof(struct fsn_exec) != 136);
+	BUILD_BUG_ON(sizeof(struct fsn_exec) != 120);
 	BUILD_BUG_ON(sizeof(struct fsn_relative) != 72);
-	BUILD_BUG_ON(sizeof(struct fsn_task) != 264);
+	BUILD_BUG_ON(sizeof(struct fsn_task) != 248);
 	BUILD_BUG_ON(sizeof(struct fsn_event) != 88);
 	BUILD_BUG_ON(sizeof(struct fsn_att) != 8);
 	BUILD_BUG_ON(sizeof(struct fsn_fd) != 48);
-	BUILD_BUG_ON(sizeof(struct fsn_sock) != 80);
+	BUILD_BUG_ON(sizeof(struct fsn_sock) != 72);
 	BUILD_BUG_ON(PRODUCER_PAGES != 1);
 
 	rings = vzalloc((nr_cpu_ids) * sizeof(*rings));
