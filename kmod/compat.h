@@ -287,9 +287,9 @@ static inline u64 fsn_cap(kernel_cap_t c)
 
 /* Namespace inode numbers: ns_common from 3.19. */
 #if FSN_KERNEL(3, 19)
-#define fsn_ns_inum(ns)	((ns)->ns.inum)
+#define fsn_ns_inum(p)	((p)->ns.inum)
 #else
-#define fsn_ns_inum(ns)	((ns)->proc_inum)
+#define fsn_ns_inum(p)	((p)->proc_inum)
 #endif
 
 static inline u32 fsn_cgroup_ns(void)
@@ -457,10 +457,10 @@ static inline void fsn_hrtimer_setup(struct hrtimer *timer,
 #endif
 }
 
-/* strscpy: 4.3. Kernel text into a fixed field, always NUL-padded. */
+/* A task's name into a record: the kernel's is 16 bytes with a NUL, but may be changing under us. */
 static inline void fsn_copy_comm(char *to, const char *from)
 {
-	strncpy(to, from, 15);
+	memcpy(to, from, 15);
 	to[15] = 0;
 }
 

@@ -399,7 +399,9 @@ void fsn_ident_free(const struct task_struct *t)
 /**
  * fsn_ident_seed - take over what /proc says of a process older than the module
  * @seed: lengths and pid, checked by the caller
- * @args: its command line, @env its environment, @exe its executable as its root sees it
+ * @args: its command line
+ * @env: its environment
+ * @exe: its executable as its root sees it
  *
  * Return: 0; -ESRCH no such process; -EEXIST the kernel knows better (it ran or exec'ed meanwhile);
  * -ENOMEM.

@@ -364,7 +364,8 @@ void fsn_probes_stop(void)
 }
 
 /**
- * fsn_probes_start - attach what @wanted (FSN_TP_*) asks for, and detach what it no longer does
+ * fsn_probes_start - attach the tracepoints asked for, and detach the others
+ * @wanted: FSN_TP_*
  *
  * Return: 0 or the error of the tracepoint that could not be attached, with none left attached.
  */

@@ -368,7 +368,14 @@ static void fill_ids(struct fsn_task *rec, const struct fsn_key *k)
 	rec->vpid = task_tgid_nr_ns(current, ns);
 	rec->vpgid = task_pgrp_nr_ns(current, ns);
 	rec->vsid = task_session_nr_ns(current, ns);
-	memcpy(&rec->uid, k->ids, sizeof(k->ids));
+	rec->uid = k->ids[0];
+	rec->euid = k->ids[1];
+	rec->suid = k->ids[2];
+	rec->fsuid = k->ids[3];
+	rec->gid = k->ids[4];
+	rec->egid = k->ids[5];
+	rec->sgid = k->ids[6];
+	rec->fsgid = k->ids[7];
 	rec->cap_inheritable = k->caps[0];
 	rec->cap_permitted = k->caps[1];
 	rec->cap_effective = k->caps[2];
@@ -399,8 +406,6 @@ static bool put_record(struct fsn_ring *ring, u16 index, struct fsn_slot *slot,
 {
 	struct fsn_task *rec;
 	struct fsn_out o;
-
-	BUILD_BUG_ON(offsetof(struct fsn_task, fsgid) - offsetof(struct fsn_task, uid) != 28);
 
 	if (!fsn_out_begin(&o, ring, FSN_REC_TASK, index, sizeof(*rec)))
 		return false;
