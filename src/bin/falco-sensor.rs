@@ -1,0 +1,5 @@
+//! The sensor's program: arguments and wiring only.
+
+fn main() -> std::process::ExitCode {
+    falco_sensor::sensor::command::main()
+}

@@ -1,0 +1,1 @@
+//! Users, groups, containers: names for what the kernel gives as numbers.

@@ -1,0 +1,1 @@
+//! Alerts and where they go.

@@ -1,0 +1,93 @@
+//! One CPU's loop: drain the ring, sleep until the module has more.
+//!
+//! It knows nothing of what records mean; a [`Handler`] does. Invariant: it sleeps only on an empty ring and after
+//! telling the module so, and the ring is empty when it returns.
+
+use crate::driver::ring::{Damage, Memory, Record, Ring};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// What is done with the records of one ring. Called from its loop's thread only.
+pub trait Handler {
+    /// A record, valid during the call.
+    fn record(&mut self, record: Record<'_>);
+    /// The ring held something that cannot be; records were skipped and everything will be sent again.
+    fn damage(&mut self, damage: Damage);
+    /// The ring is empty for now.
+    fn idle(&mut self);
+}
+
+const RING: Token = Token(0);
+const WAKE: Token = Token(1);
+
+/// Sleep at most this long: a backstop, not the way records are noticed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// What another thread needs to end a loop.
+pub struct Stop {
+    flag: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+impl Stop {
+    /// Ends the loop after it has drained what is in the ring now.
+    pub fn stop(&self) {
+        self.flag.store(true, Ordering::Release);
+        // Cannot fail but for a full eventfd counter, and then the loop is being woken already.
+        let _ = self.waker.wake();
+    }
+}
+
+/// A loop that is ready to run.
+pub struct CpuLoop<M> {
+    ring: Ring<M>,
+    poll: Poll,
+    flag: Arc<AtomicBool>,
+}
+
+impl<M: Memory + AsRawFd> CpuLoop<M> {
+    pub fn new(ring: Ring<M>) -> io::Result<(CpuLoop<M>, Stop)> {
+        let poll = Poll::new()?;
+        // Edge-triggered: the module's wake-up is the edge, and the ring is drained after each one.
+        poll.registry().register(&mut SourceFd(&ring.memory().as_raw_fd()), RING, Interest::READABLE)?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        let flag = Arc::new(AtomicBool::new(false));
+        Ok((CpuLoop { ring, poll, flag: flag.clone() }, Stop { flag, waker }))
+    }
+
+    /// Runs until stopped.
+    pub fn run(mut self, handler: &mut impl Handler) -> io::Result<()> {
+        let mut events = Events::with_capacity(4);
+        loop {
+            let stopping = self.flag.load(Ordering::Acquire);
+            self.drain(handler);
+            handler.idle();
+            if stopping {
+                return Ok(());
+            }
+            if !self.ring.prepare_sleep() {
+                continue;
+            }
+            match self.poll.poll(&mut events, Some(LONGEST_SLEEP)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => self.ring.woken(),
+            }
+        }
+    }
+
+    fn drain(&mut self, handler: &mut impl Handler) {
+        loop {
+            match self.ring.next_record() {
+                Ok(Some(record)) => handler.record(record),
+                Ok(None) => break,
+                Err(damage) => handler.damage(damage),
+            }
+        }
+        self.ring.release();
+    }
+}

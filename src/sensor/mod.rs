@@ -1,0 +1,8 @@
+//! The running sensor: options, configuration, one loop per CPU, and what surrounds them.
+
+pub mod command;
+pub mod cpu_loop;
+pub mod fleet;
+pub mod options;
+pub mod records;
+pub mod signals;
