@@ -112,6 +112,18 @@ static inline u64 fsn_task_start(const struct task_struct *t)
 #endif
 }
 
+/* Number of the current system call, the same for a call by the x32 entry. */
+static inline long fsn_syscall_nr(struct pt_regs *regs)
+{
+#ifdef __X32_SYSCALL_BIT
+	long nr = syscall_get_nr(current, regs);
+
+	return nr < 0 ? nr : nr & ~(long)__X32_SYSCALL_BIT;
+#else
+	return syscall_get_nr(current, regs);
+#endif
+}
+
 /* Arguments of the current system call: no (i, n) from 5.1. */
 static inline void fsn_syscall_args(struct pt_regs *regs, unsigned long *args)
 {

@@ -360,8 +360,11 @@ void fsn_ident_fork(struct fsn_ring *ring, struct task_struct *parent, struct ta
 	}
 }
 
-/* sched_process_exec: current has its new memory, and the tid of its process's leader. */
-void fsn_ident_exec(struct fsn_ring *ring, pid_t old_tid, const char *filename)
+/*
+ * sched_process_exec: current has its new memory, and the tid of its process's leader. @by_syscall: a system call's
+ * return will follow (the kernel starts its helpers without one).
+ */
+void fsn_ident_exec(struct fsn_ring *ring, pid_t old_tid, const char *filename, bool by_syscall)
 {
 	struct fsn_ident *ident = fsn_ident_get(ring, current);
 	struct fsn_image *image, *old;
@@ -373,7 +376,7 @@ void fsn_ident_exec(struct fsn_ring *ring, pid_t old_tid, const char *filename)
 	old = rcu_dereference(ident->image);
 	image = image_make(ring, filename, old ? old->rec.id : 0);
 	ident->task = current;
-	ident->exec_pending = true;
+	ident->exec_pending = by_syscall;
 	fsn_copy_comm(ident->comm, current->comm);
 	/* without memory for the new image the old one must not stand: the next event makes it */
 	image_put(xchg((struct fsn_image __force **)&ident->image, image));

@@ -113,7 +113,7 @@ static bool may_be_exec(long nr)
 
 static void probe_sys_exit(void *data, struct pt_regs *regs, long ret)
 {
-	long nr = syscall_get_nr(current, regs);
+	long nr = fsn_syscall_nr(regs);
 	struct fsn_call call = { .ret = ret };
 	struct fsn_ring *ring;
 	struct fsn_event *ev;
@@ -184,7 +184,7 @@ static void probe_exec(void *data, struct task_struct *task, pid_t old_pid, stru
 
 	if (unlikely(!ring))
 		return;
-	fsn_ident_exec(ring, old_pid, bprm->filename);
+	fsn_ident_exec(ring, old_pid, bprm->filename, may_be_exec(nr));
 	/* the image of somebody's ancestor or leader has changed */
 	if (!list_empty(&current->children) || leads_others())
 		atomic64_inc(&fsn_lineage_seq);

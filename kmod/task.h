@@ -51,7 +51,7 @@ struct fsn_image *fsn_image_current(struct fsn_ring *ring);
 bool fsn_image_send(struct fsn_ring *ring, struct fsn_image *image);
 
 void fsn_ident_fork(struct fsn_ring *ring, struct task_struct *parent, struct task_struct *child);
-void fsn_ident_exec(struct fsn_ring *ring, pid_t old_tid, const char *filename);
+void fsn_ident_exec(struct fsn_ring *ring, pid_t old_tid, const char *filename, bool by_syscall);
 /* Any context: the kernel is done with @t. */
 void fsn_ident_free(const struct task_struct *t);
 /* True once after a successful exec of current: the system call that made it is returning. */
