@@ -16,6 +16,7 @@
 #include <linux/fs_struct.h>
 #include <linux/file.h>
 #include <linux/mm.h>
+#include <linux/mount.h>
 #include <linux/uaccess.h>
 #include <linux/slab.h>
 #include <linux/rculist.h>
