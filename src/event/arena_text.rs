@@ -14,11 +14,7 @@ pub struct ArenaText<'a> {
 impl<'a> ArenaText<'a> {
     /// An empty text with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize, arena: &'a Bump) -> Self {
-        ArenaText {
-            arena,
-            buf: arena.alloc_slice_fill_copy(capacity, 0),
-            len: 0,
-        }
+        ArenaText { arena, buf: arena.alloc_slice_fill_copy(capacity, 0), len: 0 }
     }
 
     /// An empty text with room for most values.
@@ -29,9 +25,7 @@ impl<'a> ArenaText<'a> {
     pub fn push(&mut self, bytes: &[u8]) {
         let end = self.len + bytes.len();
         if end > self.buf.len() {
-            let grown = self
-                .arena
-                .alloc_slice_fill_copy(end.max(self.buf.len() * 2), 0);
+            let grown = self.arena.alloc_slice_fill_copy(end.max(self.buf.len() * 2), 0);
             grown[..self.len].copy_from_slice(&self.buf[..self.len]);
             self.buf = grown;
         }
@@ -81,7 +75,7 @@ impl fmt::Write for ArenaText<'_> {
 }
 
 /// A number in decimal.
-pub fn decimal<'a>(n: impl fmt::Display, arena: &'a Bump) -> &'a [u8] {
+pub fn decimal(n: impl fmt::Display, arena: &Bump) -> &[u8] {
     let mut text = ArenaText::with_capacity(20, arena);
     text.push_fmt(format_args!("{n}"));
     text.finish()

@@ -4,12 +4,9 @@
 //! order of the listing and the meaning of [`FieldId`]; rows may move, identifiers are not stored anywhere.
 //! Long because it is one row per field; there is no logic here beyond the look-up.
 
-use super::value::ArgKind::{
-    OptionalEither, OptionalIndex, OptionalKey, RequiredEither, RequiredKey,
-};
+use super::value::ArgKind::{OptionalEither, OptionalIndex, OptionalKey, RequiredEither, RequiredKey};
 use super::value::Type::{
-    AbsTime, Bool, Bytebuf, Charbuf, Double, Dyn, Int16, Int32, Int64, IpAddr, IpNet, Port,
-    RelTime, Uint32, Uint64,
+    AbsTime, Bool, Bytebuf, Charbuf, Double, Dyn, Int16, Int32, Int64, IpAddr, IpNet, Port, RelTime, Uint32, Uint64,
 };
 use super::value::{ArgKind, Depends, FieldDef, FieldFlags, FieldId, Multi, Scope, Type};
 use hashbrown::HashMap;
@@ -17,13 +14,8 @@ use std::sync::LazyLock;
 
 /// The identifier of the field called `name` exactly (no argument), or None. Constant time.
 pub fn lookup(name: &str) -> Option<FieldId> {
-    static BY_NAME: LazyLock<HashMap<&'static str, FieldId>> = LazyLock::new(|| {
-        FIELDS
-            .iter()
-            .zip(0..)
-            .map(|(def, id)| (def.name, FieldId(id)))
-            .collect()
-    });
+    static BY_NAME: LazyLock<HashMap<&'static str, FieldId>> =
+        LazyLock::new(|| FIELDS.iter().zip(0..).map(|(def, id)| (def.name, FieldId(id))).collect());
     BY_NAME.get(name).copied()
 }
 
@@ -80,13 +72,7 @@ const fn same(a: &str, b: &str) -> bool {
     true
 }
 
-const fn row(
-    class: &'static str,
-    depends: Depends,
-    name: &'static str,
-    ty: Type,
-    desc: &'static str,
-) -> FieldDef {
+const fn row(class: &'static str, depends: Depends, name: &'static str, ty: Type, desc: &'static str) -> FieldDef {
     FieldDef {
         name,
         ty,
@@ -510,15 +496,9 @@ mod tests {
         assert_eq!(with("proc.name"), Some(("proc.name", None)));
         assert_eq!(with("evt.arg.flags"), Some(("evt.arg", Some("flags"))));
         assert_eq!(with("evt.rawarg.a.b"), Some(("evt.rawarg", Some("a.b"))));
-        assert_eq!(
-            with("evt.type.is.open"),
-            Some(("evt.type.is", Some("open")))
-        );
+        assert_eq!(with("evt.type.is.open"), Some(("evt.type.is", Some("open"))));
         assert_eq!(with("evt.abspath.src"), Some(("evt.abspath", Some("src"))));
-        assert_eq!(
-            with("thread.cgroup.cpu"),
-            Some(("thread.cgroup", Some("cpu")))
-        );
+        assert_eq!(with("thread.cgroup.cpu"), Some(("thread.cgroup", Some("cpu"))));
         assert_eq!(with("proc.name.x"), None);
         assert_eq!(with("nothing"), None);
         assert_eq!(with("evt.arg."), None);

@@ -59,27 +59,19 @@ impl Class {
 
     /// The value of a symbol, or None.
     pub fn value(&self, symbol: &str) -> Option<u32> {
-        self.symbols
-            .iter()
-            .find(|(s, _)| *s == symbol)
-            .map(|(_, v)| *v)
+        self.symbols.iter().find(|(s, _)| *s == symbol).map(|(_, v)| *v)
     }
 }
 
 /// The name of an error number (positive), or None.
 pub fn errno_name(errno: u64) -> Option<&'static str> {
     let errno = u16::try_from(errno).ok()?;
-    ERRNOS
-        .binary_search_by_key(&errno, |(n, _)| *n)
-        .ok()
-        .map(|at| ERRNOS[at].1)
+    ERRNOS.binary_search_by_key(&errno, |(n, _)| *n).ok().map(|at| ERRNOS[at].1)
 }
 
 /// The name of a signal, or None.
 pub fn signal_name(signal: u64) -> Option<&'static str> {
-    SIGNALS
-        .get(usize::try_from(signal).ok()?.checked_sub(1)?)
-        .copied()
+    SIGNALS.get(usize::try_from(signal).ok()?.checked_sub(1)?).copied()
 }
 
 /// Appends the names of a capability set, lowest first, separated by a blank.
@@ -117,17 +109,11 @@ mod tests {
     #[test]
     fn bits_are_listed_in_table_order_each_once() {
         assert_eq!(bits("file_flags", 0x1001), "O_RDONLY|O_CLOEXEC");
-        assert_eq!(
-            bits("file_flags", 0x4106),
-            "O_TRUNC|O_CREAT|O_WRONLY|O_F_CREATED"
-        );
+        assert_eq!(bits("file_flags", 0x4106), "O_TRUNC|O_CREAT|O_WRONLY|O_F_CREATED");
         assert_eq!(bits("file_flags", 7), "O_CREAT|O_RDWR");
         assert_eq!(bits("file_flags", 0), "O_NONE");
         assert_eq!(bits("file_flags", 0x1000000), "");
-        assert_eq!(
-            bits("futex_operations", 0x189),
-            "FUTEX_CLOCK_REALTIME|FUTEX_PRIVATE_FLAG|FUTEX_WAIT_BITSET"
-        );
+        assert_eq!(bits("futex_operations", 0x189), "FUTEX_CLOCK_REALTIME|FUTEX_PRIVATE_FLAG|FUTEX_WAIT_BITSET");
         assert_eq!(bits("futex_operations", 0x80), "FUTEX_PRIVATE_FLAG");
         assert_eq!(bits("access_flags", 0), "F_OK");
         assert_eq!(bits("access_flags", 7), "R_OK|W_OK|X_OK");

@@ -54,18 +54,13 @@ pub enum Category {
 impl Category {
     /// True where `evt.category` depends on the descriptor.
     pub const fn is_io(self) -> bool {
-        matches!(
-            self,
-            Category::IoRead | Category::IoWrite | Category::IoOther
-        )
+        matches!(self, Category::IoRead | Category::IoWrite | Category::IoOther)
     }
 
     /// The text of `evt.category`. For the I/O categories this is the answer without a known descriptor.
     pub const fn name(self) -> &'static str {
         match self {
-            Category::Unknown | Category::IoRead | Category::IoWrite | Category::IoOther => {
-                "unknown"
-            }
+            Category::Unknown | Category::IoRead | Category::IoWrite | Category::IoOther => "unknown",
             Category::Other => "other",
             Category::File => "file",
             Category::Net => "net",
@@ -241,11 +236,7 @@ pub fn is_event_type(name: &str) -> bool {
 pub fn syscalls_of_type(name: &str) -> impl Iterator<Item = &'static SyscallInfo> + use<'_> {
     let codes = codes_of_event(name);
     SYSCALLS.iter().filter(move |s| {
-        if codes.is_empty() {
-            s.name == name
-        } else {
-            s.events.iter().any(|c| codes.contains(&EventCode(*c)))
-        }
+        if codes.is_empty() { s.name == name } else { s.events.iter().any(|c| codes.contains(&EventCode(*c))) }
     })
 }
 
@@ -280,12 +271,7 @@ mod tests {
         assert!(SYSCALLS.is_sorted_by(|a, b| a.code < b.code));
         for s in &SYSCALLS {
             assert_eq!(syscall(s.code).map(|f| f.name), Some(s.name));
-            assert_eq!(
-                s.kind == SyscallKind::Generic,
-                s.events.is_empty(),
-                "{}",
-                s.name
-            );
+            assert_eq!(s.kind == SyscallKind::Generic, s.events.is_empty(), "{}", s.name);
             for code in s.events {
                 assert_ne!(EventCode(*code).info().name, "NA");
             }

@@ -93,31 +93,9 @@ const MMAP: &[(u32, u32)] = &[
     (0x2000, 0x4000),
 ];
 
-const PROT: &[(u32, u32)] = &[
-    (1, 1),
-    (2, 2),
-    (4, 4),
-    (8, 8),
-    (0x0100_0000, 0x10),
-    (0x0200_0000, 0x20),
-];
-const RESOLVE: &[(u32, u32)] = &[
-    (0x08, 1),
-    (0x10, 2),
-    (0x02, 4),
-    (0x04, 8),
-    (0x01, 0x10),
-    (0x20, 0x20),
-];
-const URING_SETUP: &[(u32, u32)] = &[
-    (1, 1),
-    (2, 2),
-    (4, 8),
-    (8, 0x10),
-    (0x10, 0x20),
-    (0x20, 0x40),
-    (0x40, 0x80),
-];
+const PROT: &[(u32, u32)] = &[(1, 1), (2, 2), (4, 4), (8, 8), (0x0100_0000, 0x10), (0x0200_0000, 0x20)];
+const RESOLVE: &[(u32, u32)] = &[(0x08, 1), (0x10, 2), (0x02, 4), (0x04, 8), (0x01, 0x10), (0x20, 0x20)];
+const URING_SETUP: &[(u32, u32)] = &[(1, 1), (2, 2), (4, 8), (8, 0x10), (0x10, 0x20), (0x20, 0x40), (0x40, 0x80)];
 const POLL: &[(u32, u32)] = &[
     (0x1, 0x1),
     (0x2, 0x2),
@@ -240,18 +218,12 @@ const QUOTACTL: &[(u32, u32)] = &[
 
 /// Bits of `to` for every pair with a bit of `from` in `value`.
 fn any_bit(pairs: &[(u32, u32)], value: u32) -> u32 {
-    pairs
-        .iter()
-        .filter(|(from, _)| value & from != 0)
-        .fold(0, |bits, (_, to)| bits | to)
+    pairs.iter().filter(|(from, _)| value & from != 0).fold(0, |bits, (_, to)| bits | to)
 }
 
 /// The format's number of a command, 0 when it has none.
 fn command(pairs: &[(u32, u32)], value: u32) -> u32 {
-    pairs
-        .iter()
-        .find(|(from, _)| *from == value)
-        .map_or(0, |(_, to)| *to)
+    pairs.iter().find(|(from, _)| *from == value).map_or(0, |(_, to)| *to)
 }
 
 /// Flags of the open family, without what only the opened file can tell (created, overlay layer).
@@ -294,7 +266,7 @@ pub fn from_native(class: &str, event: &str, native: u64) -> u64 {
         "quotactl_quota_fmts" => command(&[(1, 2), (2, 4), (4, 8)], value).max(1),
         "sockopt_levels" => command(&[(1, 1), (6, 2)], value),
         "sockopt_options" => match value {
-            1..=31 | 32..=50 => value,
+            1..=50 => value,
             59 => 51,
             55 => 52,
             57 => 53,
@@ -310,11 +282,7 @@ pub fn from_native(class: &str, event: &str, native: u64) -> u64 {
         "shutdown_how" | "lseek_whence" => value & 0xff,
         "mount_flags" => {
             // The magic number old programs put into the upper half.
-            if value & 0xffff_0000 == 0xc0ed_0000 {
-                value & 0xffff
-            } else {
-                value
-            }
+            if value & 0xffff_0000 == 0xc0ed_0000 { value & 0xffff } else { value }
         }
         "semop_flags" => any_bit(&[(0x800, 1), (0x1000, 2)], value),
         "semget_flags" => any_bit(&[(0x200, 0x2000), (0x400, 0x4000)], value),
@@ -325,9 +293,7 @@ pub fn from_native(class: &str, event: &str, native: u64) -> u64 {
         "unlinkat_flags" => value & 0x200,
         "linkat_flags" => value & 0x1400,
         "newfstatat_flags" => value & 0x1900,
-        "memfd_create_flags" | "finit_module_flags" | "mlockall_flags" | "access_flags" => {
-            value & 7
-        }
+        "memfd_create_flags" | "finit_module_flags" | "mlockall_flags" | "access_flags" => value & 7,
         "mlock2_flags" => value & 1,
         "close_range_flags" => value & 6,
         "flock_flags" | "splice_flags" | "umount_flags" | "io_uring_enter_flags" => value & 0xf,
@@ -356,10 +322,7 @@ mod tests {
         assert_eq!(file_flags(1), 2);
         assert_eq!(file_flags(2), 3);
         assert_eq!(file_flags(libc::O_CLOEXEC as u32), 0x1001);
-        assert_eq!(
-            file_flags((libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC) as u32),
-            0x106
-        );
+        assert_eq!(file_flags((libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC) as u32), 0x106);
         // Any bit of a flag of several bits counts.
         assert_eq!(file_flags(libc::O_DIRECTORY as u32), 0x2401);
         assert_eq!(file_flags(libc::O_DSYNC as u32), 0x91);
@@ -393,14 +356,8 @@ mod tests {
 
     #[test]
     fn commands() {
-        assert_eq!(
-            from_native("fcntl_commands", "fcntl", libc::F_DUPFD_CLOEXEC as u64),
-            26
-        );
-        assert_eq!(
-            from_native("fcntl_commands", "fcntl", libc::F_SETPIPE_SZ as u64),
-            28
-        );
+        assert_eq!(from_native("fcntl_commands", "fcntl", libc::F_DUPFD_CLOEXEC as u64), 26);
+        assert_eq!(from_native("fcntl_commands", "fcntl", libc::F_SETPIPE_SZ as u64), 28);
         assert_eq!(from_native("ptrace_requests", "ptrace", 16), 11);
         assert_eq!(from_native("ptrace_requests", "ptrace", 0x4206), 20);
         assert_eq!(from_native("ptrace_requests", "ptrace", 13), 27);

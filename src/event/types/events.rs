@@ -5,26 +5,14 @@
 
 use super::Age::{Current, Old, Unused};
 use super::Category::{
-    File, Internal, IoOther, IoRead, IoWrite, Ipc, Memory, Net, Other, Process, Scheduler, Signal,
-    Sleep, System, Time, Unknown, User, Wait,
+    File, Internal, IoOther, IoRead, IoWrite, Ipc, Memory, Net, Other, Process, Scheduler, Signal, Sleep, System, Time,
+    Unknown, User, Wait,
 };
 use super::Origin::{Iter, Meta, None, Plugin, Syscall, Tracepoint};
 use super::{Age, Category, EventInfo, Origin, flag::*};
 
-const fn row(
-    name: &'static str,
-    category: Category,
-    origin: Origin,
-    age: Age,
-    flags: u16,
-) -> EventInfo {
-    EventInfo {
-        name,
-        category,
-        origin,
-        age,
-        flags,
-    }
+const fn row(name: &'static str, category: Category, origin: Origin, age: Age, flags: u16) -> EventInfo {
+    EventInfo { name, category, origin, age, flags }
 }
 
 /// Row `c` describes event code `c`.

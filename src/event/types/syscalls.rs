@@ -12,15 +12,7 @@ const fn sc(
     ignored_by_default: bool,
     events: &'static [u16],
 ) -> SyscallInfo {
-    SyscallInfo {
-        code,
-        name,
-        x86_64_nr,
-        kind,
-        state,
-        ignored_by_default,
-        events,
-    }
+    SyscallInfo { code, name, x86_64_nr, kind, state, ignored_by_default, events }
 }
 
 /// Ordered by code; one code is missing.
