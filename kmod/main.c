@@ -283,9 +283,7 @@ static int __init fsn_init(void)
 		pr_err("PREEMPT_RT kernels are not supported: spinlocks sleep there and probes must not\n");
 		return -EOPNOTSUPP;
 	}
-	err = fsn_syscalls_init();
-	if (err)
-		return err;
+	fsn_lookup_init();
 	fsn_exec_init();
 	err = fsn_probes_init();
 	if (err)

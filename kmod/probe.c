@@ -121,7 +121,7 @@ static void probe_sys_exit(void *data, struct pt_regs *regs, long ret)
 	unsigned int i;
 
 	call.compat = fsn_syscall_compat();
-	call.sc = fsn_syscall_of(nr, call.compat);
+	call.sc = fsn_syscall_by_nr(nr, call.compat);
 	if (!call.sc)
 		return;
 	if (!READ_ONCE(fsn_probe_config.wanted[call.sc->sc]) &&
@@ -141,7 +141,7 @@ static void probe_sys_exit(void *data, struct pt_regs *regs, long ret)
 		goto out;
 	if (!READ_ONCE(fsn_probe_config.wanted[call.sc->sc]))
 		goto out;
-	call.event = fsn_event_of(call.sc->event);
+	call.event = fsn_event_by_code(call.sc->event);
 	if (!event_begin(&o, ring, call.sc->event, call.sc->sc))
 		goto out;
 	ev = (struct fsn_event *)o.start;

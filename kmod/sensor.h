@@ -85,13 +85,6 @@ struct fsn_capture_config {
 };
 extern struct fsn_capture_config fsn_capture_config;
 
-/* ---- lookup.c: from numbers to rows of syscalls.c ---------------------------------------------------- */
-
-/* Builds the tables of numbers. process, once. */
-int fsn_syscalls_init(void);
-/* Row of the call with this number by the native or the 32-bit entry; NULL: not in the table. */
-const struct fsn_syscall_def *fsn_syscall_of(long nr, bool compat);
-const struct fsn_event_def *fsn_event_of(u16 code);
 /*
  * Turns a call by the 32-bit entry into the native one: socketcall and ipc become the call they stand for (sc, args
  * read again), register pairs become one argument. False: cannot be told, skip it. probe.
