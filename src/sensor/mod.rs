@@ -1,6 +1,7 @@
 //! The running sensor: options, configuration, one loop per CPU, and what surrounds them.
 
 pub mod command;
+pub mod config;
 pub mod cpu_loop;
 pub mod fleet;
 pub mod options;
