@@ -28,7 +28,8 @@
 #define CLASS(c, ...)		.flags = (c), __VA_ARGS__
 #define AS_CLASS(c, ...)	.flags = (c), .bits = FSN_B_NUMBER, __VA_ARGS__
 #define ON_SUCCESS(...)		.bits = FSN_B_SUCCESS, __VA_ARGS__
-#define FD_COMMAND(...)		.bits = FSN_B_FD_COMMAND, __VA_ARGS__
+#define FCNTL_FD(...)		.bits = FSN_B_FCNTL_FD, __VA_ARGS__
+#define BPF_FD(...)		.bits = FSN_B_BPF_FD, __VA_ARGS__
 
 /* Sources; numbers are argument registers unless enum fsn_source says otherwise. */
 #define ABSENT			.source = FSN_S_ABSENT
@@ -414,7 +415,7 @@ const struct fsn_event_def fsn_events[] = {
 	EVENT(149, "drop", "internal", 0, NO_MAIN,
 	      P("ratio",		UINT32,		DEC, ABSENT)),
 	EVENT(151, "fcntl", "io_other", CALL | USES | STATE, MAIN_FD(1),
-	      P("res",			FD,		DEC, FD_COMMAND(RET_FD(NONE))),
+	      P("res",			FD,		DEC, FCNTL_FD(RET_FD(NONE))),
 	      P("fd",			FD,		DEC, FD(0, NONE)),
 	      P("cmd",			ENUMFLAGS8,	DEC, CLASS("fcntl_commands", ARG(1))),
 	      P("arg",			UINT64,		HEX, ARG(2))),
@@ -992,7 +993,7 @@ const struct fsn_event_def fsn_events[] = {
 	      P("res",			FD,		DEC, RET_FD(NONE)),
 	      P("oldfd",		FD,		DEC, FD(0, NONE))),
 	EVENT(369, "bpf", "other", CALL | NEW, MAIN_FD(0),
-	      P("fd",			FD,		DEC, FD_COMMAND(RET_FD(NONE))),
+	      P("fd",			FD,		DEC, BPF_FD(RET_FD(NONE))),
 	      P("cmd",			ENUMFLAGS32,	DEC, CLASS("bpf_commands", ARG(0)))),
 	EVENT(371, "mlock2", "memory", CALL, NO_MAIN,
 	      P("res",			ERRNO,		DEC, RET),
@@ -1542,7 +1543,7 @@ const struct fsn_syscall_def fsn_syscalls[] = {
 	SC(273, 141, "ugetrlimit", NA, NA, NA, NA, 0, NA),
 	SC(274, 1, "bdflush", NA, NA, 134, NA, GENERIC, NA),
 	SC(275, 1, "sigprocmask", NA, NA, 126, NA, GENERIC, NA),
-	SC(276, 1, "ipc", NA, NA, 117, NA, GENERIC, NA),
+	SC(276, 1, "ipc", NA, NA, 117, NA, GENERIC | MULTIPLEXER, NA),
 	SC(277, 1, "socketcall", NA, NA, 102, NA, GENERIC | MULTIPLEXER, NA),
 	SC(278, 73, "stat64", NA, NA, NA, NA, 0, NA),
 	SC(279, 75, "lstat64", NA, NA, NA, NA, 0, NA),
@@ -1725,10 +1726,19 @@ const unsigned int fsn_nr_syscalls = sizeof(fsn_syscalls) / sizeof(fsn_syscalls[
 
 /* ---- look-up --------------------------------------------------------------------------------------- */
 
-/* Rows + 1 by number; 0 is none. Written by fsn_lookup_init() only. */
+/* Index of the row + 1; 0 is none. Written by fsn_lookup_init() only. */
 static __u16 by_nr[FSN_NUMBERS];
 static __u16 by_ia32[FSN_NUMBERS];
 static __u16 by_code[FSN_EVENT_CODES];
+
+#ifdef __x86_64__
+/* Numbers 512 and up of the x32 entry: calls that have another native number. */
+#define X32_FIRST	512
+static const __u16 x32_native[] = {
+	13, 15, 16, 19, 20, 45, 46, 47, 59, 101, 127, 128, 129, 131, 222, 244, 246, 247,
+	273, 274, 278, 279, 295, 296, 297, 299, 307, 310, 311, 54, 55, 206, 209, 322, 327, 328,
+};
+#endif
 
 static void index_row(__u16 *index, __u16 row, __s16 nr)
 {
@@ -1745,6 +1755,10 @@ void fsn_lookup_init(void)
 		index_row(by_ia32, i, fsn_syscalls[i].ia32);
 		index_row(by_ia32, i, fsn_syscalls[i].ia32_alt);
 	}
+#ifdef __x86_64__
+	for (i = 0; i < sizeof(x32_native) / sizeof(x32_native[0]); i++)
+		by_nr[X32_FIRST + i] = by_nr[x32_native[i]];
+#endif
 	for (i = 0; i < fsn_nr_events; i++)
 		if (fsn_events[i].code < FSN_EVENT_CODES)
 			by_code[fsn_events[i].code] = i + 1;

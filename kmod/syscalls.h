@@ -33,8 +33,9 @@ enum fsn_format { FSN_F_NA, FSN_F_DEC, FSN_F_HEX, FSN_F_OCT, FSN_F_10PAD, FSN_F_
  * .args already. The others make the module append an attachment with this parameter's index; a parameter
  * without its attachment is empty (the pointer was NULL, the descriptor closed, the call failed).
  *
- * Scalars are raw: symbols of this kernel's ABI. A parameter with a class (.flags) is translated by it in
- * user space (src/event/flags.rs), before the width of its type applies.
+ * Scalars are raw: symbols of this kernel's ABI, and of a register only the width of the C parameter counts
+ * (32 bits for descriptors, ids, modes, flags; 64 for sizes, offsets, addresses). A parameter with a class
+ * (.flags) is translated by it in user space (src/event/flags.rs), before the width of its type applies.
  */
 enum fsn_source {
 	/* scalars of the record itself */
@@ -116,8 +117,9 @@ enum fsn_special {
 
 /* fsn_param.bits */
 #define FSN_B_SUCCESS		(1u << 0)	/* filled by the kernel: absent when ret < 0 */
-#define FSN_B_FD_COMMAND	(1u << 1)	/* ret is a descriptor only for some commands (bpf, fcntl) */
-#define FSN_B_NUMBER		(1u << 2)	/* translated by its class, but shown as a number without symbols */
+#define FSN_B_FCNTL_FD		(1u << 1)	/* ret is a descriptor only for the commands of fcntl that */
+#define FSN_B_BPF_FD		(1u << 2)	/* ... of bpf that make one */
+#define FSN_B_NUMBER		(1u << 3)	/* translated by its class, but shown as a number without symbols */
 
 struct fsn_param {
 	const char *name;
@@ -161,7 +163,7 @@ struct fsn_event_def {
 #define FSN_SC_IO_DEFAULT_OFF	(1u << 1)	/* high volume: only when asked for by base_syscalls.all */
 #define FSN_SC_STATE		(1u << 2)	/* in the original's default state set */
 #define FSN_SC_EXEC		(1u << 3)	/* success is reported by sched_process_exec */
-#define FSN_SC_SOCKETCALL	(1u << 4)	/* ia32 multiplexer */
+#define FSN_SC_SOCKETCALL	(1u << 4)	/* ia32 multiplexer: socketcall, ipc */
 #define FSN_SC_MESSAGES		(1u << 5)	/* sendmmsg, recvmmsg: one event per message */
 #define FSN_SC_ID16		(1u << 6)	/* as .ia32 its ids have 16 bits */
 #define FSN_SC_TIME64		(1u << 7)	/* as .ia32_alt its times have 64 bits */
@@ -183,7 +185,7 @@ extern const unsigned int fsn_nr_events;
 extern const struct fsn_syscall_def fsn_syscalls[];
 extern const unsigned int fsn_nr_syscalls;
 
-#define FSN_NUMBERS	512	/* bound of system-call numbers */
+#define FSN_NUMBERS	548	/* bound of system-call numbers, x32's included */
 #define FSN_EVENT_CODES	512
 
 /* Before any of the look-ups, once. */
