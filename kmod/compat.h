@@ -14,8 +14,10 @@
 #include <linux/sched.h>
 #include <linux/fs.h>
 #include <linux/fs_struct.h>
+#include <linux/fdtable.h>
 #include <linux/file.h>
 #include <linux/mm.h>
+#include <linux/net.h>
 #include <linux/mount.h>
 #include <linux/uaccess.h>
 #include <linux/slab.h>
@@ -476,6 +478,94 @@ static inline void fsn_copy_comm(char *to, const char *from)
 	memcpy(to, from, 15);
 	to[15] = 0;
 }
+
+/*
+ * A file of current's own table. As fdget() does, a table that nobody shares is read without a reference:
+ * nobody else can close the file before the system call is over. Otherwise a reference is taken. The look-up
+ * was renamed in 5.11 (bebf684bf330), which 5.10.220 took over.
+ */
+static inline struct file *fsn_file_get(int fd, bool *borrowed)
+{
+	struct files_struct *files = current->files;
+
+	*borrowed = false;
+	if (fd < 0 || !files)
+		return NULL;
+	if (atomic_read(&files->count) != 1)
+		return fget_raw(fd);
+	*borrowed = true;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 10, 220)
+	return files_lookup_fd_raw(files, fd);
+#else
+	return fcheck_files(files, fd);
+#endif
+}
+
+static inline void fsn_file_put(struct file *file, bool borrowed)
+{
+	if (!borrowed)
+		fput(file);
+}
+
+/* sock_from_file has no error argument from 5.11. */
+static inline struct socket *fsn_sock_from_file(struct file *file)
+{
+#if FSN_KERNEL(5, 11)
+	return sock_from_file(file);
+#else
+	int err;
+
+	return sock_from_file(file, &err);
+#endif
+}
+
+/* Whether the open that made @file also made the file: 4.19. */
+static inline bool fsn_file_created(const struct file *file)
+{
+#ifdef FMODE_CREATED
+	return file->f_mode & FMODE_CREATED;
+#else
+	return false;
+#endif
+}
+
+/*
+ * Overlayfs. Where the upper dentry of a file is kept is private to it: behind the inode in struct ovl_inode
+ * from 4.13 (09d8b586731b), first in the struct ovl_entry of the dentry from 3.18 to 4.12.
+ * Return: 1 there is one, 0 there is none, -1 not known.
+ */
+#define FSN_OVERLAYFS_MAGIC	0x794c7630
+
+static inline int fsn_overlay_has_upper(const struct dentry *dentry)
+{
+#if FSN_KERNEL(4, 13)
+	const struct inode *inode = dentry->d_inode;
+
+	return inode ? !!READ_ONCE(*(void *const *)(inode + 1)) : -1;
+#elif FSN_KERNEL(3, 18)
+	void *const *entry = dentry->d_fsdata;
+
+	return entry ? !!READ_ONCE(*entry) : -1;
+#else
+	return -1;
+#endif
+}
+
+/* Addresses of an IPv6 socket: in struct sock from 3.13. */
+#if IS_ENABLED(CONFIG_IPV6)
+#if FSN_KERNEL(3, 13)
+#define fsn_v6_local(sk)	(&(sk)->sk_v6_rcv_saddr)
+#define fsn_v6_remote(sk)	(&(sk)->sk_v6_daddr)
+#else
+#define fsn_v6_local(sk)	(&inet6_sk(sk)->rcv_saddr)
+#define fsn_v6_remote(sk)	(&inet6_sk(sk)->daddr)
+#endif
+#endif
+
+/* unix_peer_get: still exported, but its prototype moved to a private header in 6.13. */
+#if FSN_KERNEL(6, 13)
+struct sock *unix_peer_get(struct sock *sk);
+#endif
 
 /* Kernels with sleeping spinlocks: allocation and locks in a probe are not safe there. */
 #if defined(CONFIG_PREEMPT_RT) || defined(CONFIG_PREEMPT_RT_FULL)

@@ -111,14 +111,36 @@ static bool may_be_exec(long nr)
 #endif
 }
 
+/* One event of @call, or its loss. */
+static void record_call(struct fsn_ring *ring, const struct fsn_call *call)
+{
+	struct fsn_event *ev;
+	struct fsn_out o;
+	unsigned int i;
+
+	if (!event_begin(&o, ring, call->sc->event, call->sc->sc))
+		return;
+	ev = (struct fsn_event *)o.start;
+	ev->ret = call->ret;
+	ev->nr = call->nr;
+	for (i = 0; i < ARRAY_SIZE(call->args); i++)
+		ev->args[i] = call->args[i];
+	if (call->compat)
+		ev->flags |= FSN_EVENT_COMPAT;
+	if (fsn_capture(&o, call)) {
+		event_commit(&o);
+	} else {
+		fsn_out_drop(&o, FSN_DROP_RING_FULL);
+		fsn_ring_wake(ring);
+	}
+}
+
 static void probe_sys_exit(void *data, struct pt_regs *regs, long ret)
 {
 	long nr = fsn_syscall_nr(regs);
 	struct fsn_call call = { .ret = ret };
 	struct fsn_ring *ring;
-	struct fsn_event *ev;
-	struct fsn_out o;
-	unsigned int i;
+	u32 i, n;
 
 	call.compat = fsn_syscall_compat();
 	call.sc = fsn_syscall_by_nr(nr, call.compat);
@@ -142,17 +164,17 @@ static void probe_sys_exit(void *data, struct pt_regs *regs, long ret)
 	if (!READ_ONCE(fsn_probe_config.wanted[call.sc->sc]))
 		goto out;
 	call.event = fsn_event_by_code(call.sc->event);
-	if (!event_begin(&o, ring, call.sc->event, call.sc->sc))
+	if (!(call.sc->flags & FSN_SC_MESSAGES)) {
+		record_call(ring, &call);
 		goto out;
-	ev = (struct fsn_event *)o.start;
-	ev->ret = ret;
-	ev->nr = call.nr;
-	for (i = 0; i < ARRAY_SIZE(call.args); i++)
-		ev->args[i] = call.args[i];
-	if (call.compat)
-		ev->flags |= FSN_EVENT_COMPAT;
-	fsn_capture(&o, &call);
-	event_commit(&o);
+	}
+	n = fsn_call_messages(&call);
+	for (i = 0; i < n; i++) {
+		struct fsn_call one;
+
+		fsn_call_message(&one, &call, i);
+		record_call(ring, &one);
+	}
 out:
 	fsn_leave(ring);
 }

@@ -74,16 +74,27 @@ struct fsn_call {
 };
 
 /*
- * Appends the attachments of @call's parameters to the event record @o. Never fails: what does not fit is
- * marked. probe.
+ * Appends the attachments of @call's parameters to the event record @o. False: the ring had no room for all
+ * of them, and the event must not be sent without what a rule may look at. probe.
  */
-void fsn_capture(struct fsn_out *o, const struct fsn_call *call);
+bool fsn_capture(struct fsn_out *o, const struct fsn_call *call);
+
+/*
+ * sendmmsg and recvmmsg (FSN_SC_MESSAGES) are one event per message: how many there are, at most
+ * FSN_MESSAGES_MAX, and the call as if it had had message @i only, with its bytes as return value. probe.
+ */
+#define FSN_MESSAGES_MAX	64
+u32 fsn_call_messages(const struct fsn_call *call);
+void fsn_call_message(struct fsn_call *one, const struct fsn_call *call, u32 i);
+
 /* Snap length and features as configured (config.c). */
 struct fsn_capture_config {
 	u32 features;		/* FSN_CAP_* */
 	u32 snaplen;
 };
 extern struct fsn_capture_config fsn_capture_config;
+
+/* ---- ia32.c: the 32-bit way of calling -------------------------------------------------------------- */
 
 /*
  * Turns a call by the 32-bit entry into the native one: socketcall and ipc become the call they stand for (sc, args
@@ -101,14 +112,19 @@ bool fsn_compat_call(struct fsn_call *call);
 u32 fsn_path_text(const struct path *path, char *buf, u32 size, const char **text, u32 *flags);
 /* FSN_FD_UPPER, FSN_FD_LOWER or 0: the overlay layer that @dentry's file lies in. */
 u32 fsn_overlay_layer(const struct dentry *dentry);
-/* Appends an FSN_ATT_FD attachment for descriptor @fd of current; nothing when it is not open. probe. */
-void fsn_put_fd(struct fsn_out *o, u8 param, int fd, u8 role);
+/*
+ * Appends an FSN_ATT_FD attachment for descriptor @fd of current; nothing when it is not open. @role: what the
+ * call tells about a socket's end. False: no room. probe.
+ */
+bool fsn_put_fd(struct fsn_out *o, u8 param, int fd, u8 role);
 
 /* ---- sock.c: both ends of a socket ----------------------------------------------------------------- */
 
 struct socket;
-/* Writes struct fsn_sock and the unix names behind it to @buf; returns the bytes written. probe. */
+/* Writes struct fsn_sock and the unix names behind it to @buf; returns the bytes written, 0: no room. probe. */
 u32 fsn_sock_text(struct socket *sock, u8 role, char *buf, u32 size);
+/* Queue of the listening socket @fd: length and maximum. False: it is no socket. probe. */
+bool fsn_fd_backlog(int fd, u32 *len, u32 *max);
 
 /* ---- user.c: user memory that may not be there ------------------------------------------------------ */
 
