@@ -1,13 +1,18 @@
 //! The typed view of a record, and the field catalogue.
 //!
 //! [`record`] looks at bytes of a ring in place; [`task`] and [`exec`] mirror what the module said about tasks;
-//! [`types`] and [`flags`] are the names and numbers events carry; [`fields`] is the catalogue of what rules may ask
+//! [`live`] answers the fields of one event from both;
+//! [`params`], [`types`] and [`flags`] are what events carry; [`fields`] is the catalogue of what rules may ask
 //! for, [`value`] the contract with those who ask.
 
 pub mod arena_text;
+pub mod clock;
 pub mod exec;
 pub mod fields;
 pub mod flags;
+pub mod live;
+pub mod params;
+pub mod path;
 pub mod record;
 pub mod task;
 pub mod types;

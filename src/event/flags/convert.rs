@@ -284,6 +284,8 @@ pub fn from_native(class: &str, event: &str, native: u64) -> u64 {
             // The magic number old programs put into the upper half.
             if value & 0xffff_0000 == 0xc0ed_0000 { value & 0xffff } else { value }
         }
+        // Not symbols: a device number, from the form user space has to the kernel's own.
+        "mknod_dev" => (value & 0xf_ff00) << 12 | value & 0xff | value >> 12 & 0xf_ff00,
         "semop_flags" => any_bit(&[(0x800, 1), (0x1000, 2)], value),
         "semget_flags" => any_bit(&[(0x200, 0x2000), (0x400, 0x4000)], value),
         "delete_module_flags" => any_bit(&[(0o1_000, 1), (NATIVE_NONBLOCK, 2)], value),
@@ -352,6 +354,8 @@ mod tests {
         assert_eq!(all("memfd_create_flags"), 7);
         assert_eq!(all("delete_module_flags"), 3);
         assert_eq!(all("fcntl_commands"), 0);
+        assert_eq!(all("mknod_dev"), 0xffff_ffff);
+        assert_eq!(from_native("mknod_dev", "mknod", 0x103), 1_048_579);
     }
 
     #[test]

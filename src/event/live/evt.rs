@@ -1,0 +1,254 @@
+//! The event itself: evt.*, syscall.type and util.cnt.
+
+use super::args::Arg;
+use super::{LiveEvent, answer, fs_path};
+use crate::driver::abi;
+use crate::event::clock::{self, Form};
+use crate::event::flags::{self, open_bit};
+use crate::event::params::Family;
+use crate::event::types::{self, Category, EventInfo, Origin};
+use crate::event::value::{FieldArg, Type, Value};
+use bumpalo::Bump;
+
+const SECOND: u64 = 1_000_000_000;
+
+impl LiveEvent<'_> {
+    fn info(&self) -> &'static EventInfo {
+        self.code.info()
+    }
+
+    /// `evt.type`: the event's name, or the system call's when it has no event of its own.
+    fn type_name(&self) -> &'static str {
+        if self.code.is_generic() {
+            types::syscall(self.record.head.sc).map_or("syscall", |call| call.name)
+        } else {
+            self.info().name
+        }
+    }
+
+    fn is_syscall(&self) -> bool {
+        self.info().origin == Origin::Syscall
+    }
+
+    fn category(&self) -> &'static str {
+        self.io_category(self.info().category)
+    }
+
+    fn reads(&self) -> bool {
+        self.def.is_some_and(|def| def.has(abi::FSN_P_READS_FD))
+    }
+
+    fn writes(&self) -> bool {
+        self.def.is_some_and(|def| def.has(abi::FSN_P_WRITES_FD))
+    }
+
+    /// Bytes moved, of an input or output event on a known descriptor.
+    fn moved(&self) -> Option<u64> {
+        let known = self.info().category.is_io() && self.descriptor().is_some();
+        known.then_some(())?;
+        u64::try_from(self.ret()?).ok()
+    }
+
+    fn opened_for(&self, bit: u32) -> bool {
+        self.family() == Family::Open && self.open_flags().is_some_and(|flags| flags & bit != 0)
+    }
+
+    /// A file is made that can be executed.
+    fn opens_executable(&self) -> bool {
+        let name = self.def.map_or("", |def| def.name);
+        let makes = match name {
+            "creat" => true,
+            "open" | "openat" | "openat2" => {
+                self.open_flags().is_some_and(|flags| flags & (open_bit::CREAT | open_bit::TMPFILE) != 0)
+            }
+            _ => false,
+        };
+        makes && self.named_number("mode").is_some_and(|mode| mode & 0o111 != 0)
+    }
+
+    fn creates_file(&self) -> bool {
+        match self.family() {
+            Family::Open => self.open_flags().is_some_and(|flags| {
+                flags & open_bit::F_CREATED != 0 || flags & open_bit::TMPFILE != 0 && self.record.head.ret >= 0
+            }),
+            _ => false,
+        }
+    }
+
+    fn named_number(&self, name: &str) -> Option<u64> {
+        let (index, param) = self.def?.param(name)?;
+        match self.arg(index, param)? {
+            Arg::Number(n) => Some(n),
+            _ => None,
+        }
+    }
+
+    /// Which counter an error goes to.
+    fn error_kind(&self) -> ErrorKind {
+        let category = self.info().category;
+        let failed_open = matches!(self.family(), Family::Open | Family::Creat);
+        let on = self.descriptor().map(|fd| fd.kind().category());
+        ErrorKind {
+            file: on == Some("file") || failed_open,
+            net: on == Some("net") || matches!(self.family(), Family::Accept | Family::Connect),
+            memory: category == Category::Memory,
+        }
+    }
+
+    fn error_count<'a>(&self, of: impl Fn(ErrorKind) -> bool) -> Option<Value<'a>> {
+        let counts = self.ret()? < 0 && of(self.error_kind());
+        counts.then_some(Value::U64(1))
+    }
+
+    fn is_type(&self, arg: &FieldArg) -> bool {
+        match arg {
+            FieldArg::Key(name) => self.info().name == &**name,
+            FieldArg::Index(code) => u32::from(self.code.0) == *code,
+            FieldArg::None => false,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct ErrorKind {
+    file: bool,
+    net: bool,
+    memory: bool,
+}
+
+fn str(text: &str) -> Option<Value<'_>> {
+    Some(Value::Str(text.as_bytes()))
+}
+
+fn number<'a>(n: u64) -> Option<Value<'a>> {
+    Some(Value::U64(n))
+}
+
+fn time<'a>(ev: &LiveEvent<'_>, form: Form, nanoseconds: bool, arena: &'a Bump) -> Option<Value<'a>> {
+    Some(Value::Str(clock::format_time(ev.time(), ev.host.clock.utc_offset, form, nanoseconds, arena)))
+}
+
+/// `SUCCESS`, or the name of the error.
+fn result<'a>(ret: i64, arena: &'a Bump) -> Value<'a> {
+    if ret >= 0 {
+        return Value::Str(b"SUCCESS");
+    }
+    match flags::errno_name(ret.unsigned_abs()) {
+        Some(name) => Value::Str(name.as_bytes()),
+        None => Value::Str(crate::event::arena_text::decimal(ret, arena)),
+    }
+}
+
+/// The data of an input or output event.
+fn buffer<'a>(ev: &'a LiveEvent<'_>) -> Option<Value<'a>> {
+    let (index, param) = ev.def?.param("data")?;
+    if param.ty != Type::Bytebuf {
+        return None;
+    }
+    match ev.arg(index, param)? {
+        Arg::Bytes([]) => None,
+        Arg::Bytes(bytes) => Some(Value::Bytes(bytes)),
+        _ => None,
+    }
+}
+
+/// How far the event is from a time (ns since 1970), in ms, rounded up: `evt.around[T]=D` means at most D.
+fn distance<'a>(ev: &LiveEvent<'_>, arg: &FieldArg) -> Option<Value<'a>> {
+    let from: u64 = match arg {
+        FieldArg::Key(time) => time.parse().ok()?,
+        FieldArg::Index(time) => u64::from(*time),
+        FieldArg::None => return None,
+    };
+    number(ev.time().abs_diff(from).div_ceil(1_000_000))
+}
+
+answer! {
+    /// evt.*, syscall.type, util.cnt
+    fn extract(ev, field, arena) {
+        "evt.num" => number(ev.number),
+        "evt.type" => str(ev.type_name()),
+        "syscall.type" => ev.is_syscall().then(|| Value::Str(ev.type_name().as_bytes())),
+        "evt.type.is" => number(u64::from(ev.is_type(&field.arg))),
+        "evt.category" => str(ev.category()),
+        "evt.arg" => {
+            let (index, param) = ev.param_of(&field.arg)?;
+            Some(Value::Str(ev.param_text(index, param, arena)))
+        },
+        "evt.rawarg" => ev.raw_value(&field.arg, arena),
+        "evt.args" | "evt.info" => Some(Value::Str(ev.all_args(arena))),
+        "evt.res" => Some(result(ev.ret()?, arena)),
+        "evt.rawres" => Some(Value::I64(ev.ret()?)),
+        "evt.failed" => Some(Value::Bool(ev.ret()? < 0)),
+        "evt.is_open_read" => Some(Value::Bool(ev.opened_for(open_bit::READ))),
+        "evt.is_open_write" => Some(Value::Bool(ev.opened_for(open_bit::WRITE))),
+        "evt.is_open_exec" => Some(Value::Bool(ev.opens_executable())),
+        "evt.is_open_create" => Some(Value::Bool(ev.creates_file())),
+        "evt.dir" => str(if ev.code.is_enter() { ">" } else { "<" }),
+        "evt.time" | "evt.outputtime" => time(ev, Form::Time, true, arena),
+        "evt.time.s" => time(ev, Form::Time, false, arena),
+        "evt.time.iso8601" => time(ev, Form::Iso8601, true, arena),
+        "evt.datetime" => time(ev, Form::DateTime, true, arena),
+        "evt.datetime.s" => time(ev, Form::DateTime, false, arena),
+        "evt.rawtime" => number(ev.time()),
+        "evt.rawtime.s" => number(ev.time() / SECOND),
+        "evt.rawtime.ns" => number(ev.time() % SECOND),
+        "evt.reltime" => number(ev.time().saturating_sub(ev.host.first_event)),
+        "evt.reltime.s" => number(ev.time().saturating_sub(ev.host.first_event) / SECOND),
+        "evt.reltime.ns" => number(ev.time().saturating_sub(ev.host.first_event) % SECOND),
+        "evt.deltatime" => number(since(ev)),
+        "evt.deltatime.s" => number(since(ev) / SECOND),
+        "evt.deltatime.ns" => number(since(ev) % SECOND),
+        "evt.cpu" => Some(Value::I64(i64::from(ev.host.cpu))),
+        "evt.hostname" => str(&ev.host.name),
+        "evt.source" => str("syscall"),
+        "evt.is_async" => Some(Value::Bool(ev.info().origin == Origin::Meta)),
+        "evt.asynctype" => None,
+        "evt.pluginname" | "evt.plugininfo" => None,
+        "evt.latency" | "evt.latency.s" | "evt.latency.ns" | "evt.latency.quantized" | "evt.wait_latency" => number(0),
+        "evt.latency.human" => str("0ns"),
+        "evt.buffer" => buffer(ev),
+        "evt.buflen" => number(ev.moved()?),
+        "evt.buflen.in" => number(ev.moved().filter(|_| ev.reads())?),
+        "evt.buflen.out" => number(ev.moved().filter(|_| ev.writes())?),
+        "evt.buflen.file" => number(ev.moved().filter(|_| ev.category() == "file")?),
+        "evt.buflen.file.in" => number(ev.moved().filter(|_| ev.category() == "file" && ev.reads())?),
+        "evt.buflen.file.out" => number(ev.moved().filter(|_| ev.category() == "file" && ev.writes())?),
+        "evt.buflen.net" => number(ev.moved().filter(|_| ev.category() == "net")?),
+        "evt.buflen.net.in" => number(ev.moved().filter(|_| ev.category() == "net" && ev.reads())?),
+        "evt.buflen.net.out" => number(ev.moved().filter(|_| ev.category() == "net" && ev.writes())?),
+        "evt.is_io" => Some(Value::Bool(ev.reads() || ev.writes())),
+        "evt.is_io_read" => Some(Value::Bool(ev.reads())),
+        "evt.is_io_write" => Some(Value::Bool(ev.writes())),
+        "evt.io_dir" => {
+            if ev.writes() { str("write") } else if ev.reads() { str("read") } else { None }
+        },
+        "evt.is_wait" => Some(Value::Bool(ev.def?.has(abi::FSN_P_WAITS))),
+        "evt.is_syslog" => Some(Value::Bool(ev.writes() && ev.fd_name(arena).ends_with(b"/dev/log"))),
+        "evt.count" => number(1),
+        "evt.count.error" => number(u64::from(ev.ret()? < 0)),
+        "evt.count.error.file" => ev.error_count(|kind| kind.file),
+        "evt.count.error.net" => ev.error_count(|kind| kind.net),
+        "evt.count.error.memory" => ev.error_count(|kind| kind.memory),
+        "evt.count.error.other" => ev.error_count(|kind| !kind.file && !kind.net && !kind.memory),
+        "evt.count.exit" => (!ev.code.is_enter()).then_some(Value::U64(1)),
+        "evt.count.procinfo" | "evt.count.threadinfo" => number(0),
+        "evt.around" => distance(ev, &field.arg),
+        "evt.abspath" => {
+            let which = match &field.arg {
+                FieldArg::Key(which) => Some(&**which),
+                _ => None,
+            };
+            fs_path::absolute(ev, which, arena)
+        },
+        "util.cnt" => {
+            let count = ev.host.evaluations.get() + 1;
+            ev.host.evaluations.set(count);
+            number(count)
+        },
+    }
+}
+
+/// ns since the event before.
+fn since(ev: &LiveEvent<'_>) -> u64 {
+    if ev.previous == 0 { 0 } else { ev.time().saturating_sub(ev.previous) }
+}

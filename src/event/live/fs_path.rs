@@ -1,0 +1,79 @@
+//! Paths a call works on: fs.path.*.
+//!
+//! Only of calls that succeeded, except opens. A relative path of an `*at` call is made absolute with the directory
+//! it was given, which Falco does not always manage.
+
+use super::{LiveEvent, PathView, answer};
+use crate::driver::abi;
+use crate::event::params::Family;
+use crate::event::value::Value;
+use bumpalo::Bump;
+
+impl LiveEvent<'_> {
+    /// Calls whose paths these fields speak of: those that change names or open them.
+    fn has_paths(&self) -> bool {
+        let name = self.def.map_or("", |def| def.name);
+        match name {
+            "open" | "openat" | "openat2" => true,
+            "access" | "stat" | "lstat" | "stat64" | "lstat64" | "newfstatat" | "chdir" | "chroot" | "creat"
+            | "open_by_handle_at" => false,
+            _ => self.record.head.ret >= 0,
+        }
+    }
+
+    fn operand<'a>(&'a self, index: Option<u8>, raw: bool, arena: &'a Bump) -> Option<Value<'a>> {
+        if !self.has_paths() {
+            return None;
+        }
+        let index = index?;
+        if raw {
+            return self.text_of_param(index).map(Value::Str);
+        }
+        if self.view == PathView::AsOpened
+            && self.family() == Family::Open
+            && let Some(fd) = self.opened_by_path()
+        {
+            return Some(Value::Str(fd.opened_path()));
+        }
+        self.path_of_param(index, arena).map(Value::Str)
+    }
+
+    /// The path of a call that takes a directory descriptor.
+    fn beside_descriptor<'a>(&'a self, index: Option<u8>, arena: &'a Bump) -> Option<Value<'a>> {
+        let index = index?;
+        self.def?.at(index)?.dirfd?;
+        self.path_of_param(index, arena).map(Value::Str)
+    }
+}
+
+/// `evt.abspath`: `.src` and `.dst` choose of two paths, without them it is the first. Given whether or not the call
+/// succeeded.
+pub(super) fn absolute<'a>(ev: &'a LiveEvent<'_>, which: Option<&str>, arena: &'a Bump) -> Option<Value<'a>> {
+    let def = ev.def?;
+    if let Some(path) = def.main_path {
+        return ev.beside_descriptor(Some(path), arena);
+    }
+    // In the order of the parameters: from where, to where.
+    let (mut first, mut second) = (def.path_source, def.path_target);
+    if first > second {
+        std::mem::swap(&mut first, &mut second);
+    }
+    let symlink = def.has(abi::FSN_P_USES_FD);
+    match which {
+        Some("dst") => ev.beside_descriptor(second, arena),
+        _ if symlink => ev.beside_descriptor(second, arena),
+        _ => ev.beside_descriptor(first, arena),
+    }
+}
+
+answer! {
+    /// fs.path.*
+    fn extract(ev, _field, arena) {
+        "fs.path.name" => ev.operand(ev.def?.main_path, false, arena),
+        "fs.path.nameraw" => ev.operand(ev.def?.main_path, true, arena),
+        "fs.path.source" => ev.operand(ev.def?.path_source, false, arena),
+        "fs.path.sourceraw" => ev.operand(ev.def?.path_source, true, arena),
+        "fs.path.target" => ev.operand(ev.def?.path_target, false, arena),
+        "fs.path.targetraw" => ev.operand(ev.def?.path_target, true, arena),
+    }
+}

@@ -1,0 +1,25 @@
+//! Who: user.* and group.*.
+
+use super::answer;
+use crate::enrich::users::UNKNOWN;
+use crate::event::value::Value;
+
+/// The login uid of processes that nobody logged in for.
+const UNSET: u32 = u32::MAX;
+
+answer! {
+    /// user.* and group.*; missing without a task.
+    fn extract(ev, _field, _arena) {
+        "user.uid" => Some(Value::U64(u64::from(ev.task?.head.euid))),
+        "user.name" => Some(Value::Str(ev.host.users.user_name(ev.task?.head.euid))),
+        "user.homedir" => Some(Value::Str(ev.host.users.home(ev.task?.head.euid))),
+        "user.shell" => Some(Value::Str(ev.host.users.shell(ev.task?.head.euid))),
+        "user.loginuid" => Some(Value::I64(i64::from(ev.task?.head.loginuid as i32))),
+        "user.loginname" => Some(Value::Str(match ev.task?.head.loginuid {
+            UNSET => UNKNOWN,
+            uid => ev.host.users.user_name(uid),
+        })),
+        "group.gid" => Some(Value::U64(u64::from(ev.task?.head.egid))),
+        "group.name" => Some(Value::Str(ev.host.users.group_name(ev.task?.head.egid))),
+    }
+}

@@ -1,0 +1,307 @@
+//! The process an event happened in, and its lineage: proc.* and thread.*.
+
+use super::{LiveEvent, answer, procfs};
+use crate::driver::abi;
+use crate::enrich::users::UNKNOWN;
+use crate::event::arena_text::ArenaText;
+use crate::event::exec::{Exec, strings};
+use crate::event::flags;
+use crate::event::task::{Process, Task};
+use crate::event::value::{FieldArg, Value};
+use bumpalo::Bump;
+
+/// Levels of the lineage that an environment variable is looked for in.
+const ENV_LEVELS: usize = 20;
+
+impl<'r> LiveEvent<'r> {
+    fn itself(&self) -> Option<Process<'r>> {
+        Some(self.task?.itself(self.execs))
+    }
+
+    fn parent(&self) -> Option<Process<'r>> {
+        self.task?.level(1, self.execs)
+    }
+
+    /// Ancestors with their level, the parent being 1.
+    fn lineage(&self) -> impl Iterator<Item = Process<'r>> + use<'r> {
+        let (task, execs) = (self.task, self.execs);
+        task.into_iter().flat_map(move |task| task.ancestors(execs))
+    }
+
+    fn own_exec(&self) -> Option<&'r Exec> {
+        self.itself()?.exec
+    }
+
+    /// Of one ancestor when there is an index (0 is the process itself), else of each.
+    fn ancestor<'a>(
+        &'a self,
+        arg: &FieldArg,
+        arena: &'a Bump,
+        of: impl Fn(Process<'a>) -> Value<'a>,
+    ) -> Option<Value<'a>> {
+        let task = self.task?;
+        if let FieldArg::Index(level) = arg {
+            return Some(of(task.level(*level as usize, self.execs)?));
+        }
+        let list = arena.alloc_slice_fill_copy(task.ancestor_count(), Value::Bool(false));
+        for (value, process) in list.iter_mut().zip(task.ancestors(self.execs)) {
+            *value = of(process);
+        }
+        Some(Value::List(list))
+    }
+
+    /// Start of the process, wall time.
+    fn start(&self) -> Option<u64> {
+        self.host.clock.wall_of_boot(self.task?.head.pid_start)
+    }
+
+    fn parent_start(&self) -> Option<u64> {
+        self.host.clock.wall_of_boot(self.parent()?.start)
+    }
+
+    fn capabilities<'a>(&self, set: u64, arena: &'a Bump) -> Option<Value<'a>> {
+        let mut text = ArenaText::new(arena);
+        for (bit, name) in flags::CAPABILITIES.iter().enumerate() {
+            if set >> bit & 1 == 1 {
+                if !text.is_empty() {
+                    text.push(b" ");
+                }
+                text.push_str(name);
+            }
+        }
+        Some(Value::Str(text.finish()))
+    }
+
+    fn exec_flag(&self, flag: u32) -> Option<Value<'r>> {
+        Some(Value::Bool(self.task.is_some() && self.own_exec().is_some_and(|e| e.head.flags & flag != 0)))
+    }
+}
+
+fn str<'a>(text: &'a [u8]) -> Option<Value<'a>> {
+    Some(Value::Str(text))
+}
+
+fn int<'a>(n: i32) -> Option<Value<'a>> {
+    Some(Value::I64(i64::from(n)))
+}
+
+fn number<'a>(n: u64) -> Option<Value<'a>> {
+    Some(Value::U64(n))
+}
+
+/// A time that is 0 when it is not known.
+fn known<'a>(n: u64) -> Option<Value<'a>> {
+    (n != 0).then_some(Value::U64(n))
+}
+
+/// comm and arguments of a process of the lineage.
+fn cmdline<'a>(process: Process<'a>, arena: &'a Bump) -> &'a [u8] {
+    if process.args().is_empty() {
+        return process.comm;
+    }
+    joined([process.comm, process.args()], arena)
+}
+
+fn joined<'a>(parts: [&[u8]; 2], arena: &'a Bump) -> &'a [u8] {
+    let mut text = ArenaText::with_capacity(parts[0].len() + 1 + parts[1].len(), arena);
+    text.push(parts[0]);
+    text.push(b" ");
+    text.push(parts[1]);
+    text.finish()
+}
+
+/// An environment as one text.
+fn environment<'a>(exec: Option<&Exec>, arena: &'a Bump) -> &'a [u8] {
+    let block = exec.map_or(b"".as_slice(), Exec::environ);
+    let mut text = ArenaText::with_capacity(block.len(), arena);
+    for entry in strings(block) {
+        if !text.is_empty() {
+            text.push(b" ");
+        }
+        text.push(entry);
+    }
+    text.finish()
+}
+
+/// Environments of the lineage: of ancestor N, the variable NAME of the nearest ancestor that has it, or of each.
+fn ancestor_env<'a>(ev: &'a LiveEvent<'_>, arg: &FieldArg, arena: &'a Bump) -> Option<Value<'a>> {
+    if let FieldArg::Key(name) = arg {
+        let found = ev.lineage().take(ENV_LEVELS).find_map(|p| p.exec?.env(name.as_bytes()));
+        return str(found.unwrap_or_default());
+    }
+    ev.ancestor(arg, arena, |p| Value::Str(environment(p.exec, arena)))
+}
+
+/// Arguments of ancestor N, or of all of them in one text.
+fn ancestor_args<'a>(ev: &'a LiveEvent<'_>, arg: &FieldArg, arena: &'a Bump) -> Option<Value<'a>> {
+    if let FieldArg::Index(level) = arg {
+        return str(ev.task?.level(*level as usize, ev.execs)?.args());
+    }
+    ev.task?;
+    let mut text = ArenaText::new(arena);
+    for process in ev.lineage() {
+        if !text.is_empty() {
+            text.push(b" ");
+        }
+        text.push(process.args());
+    }
+    str(text.finish())
+}
+
+/// Current directory with a slash at its end.
+fn directory<'a>(task: &'a Task, arena: &'a Bump) -> &'a [u8] {
+    let cwd = task.cwd();
+    if cwd.ends_with(b"/") {
+        return cwd;
+    }
+    let mut text = ArenaText::with_capacity(cwd.len() + 1, arena);
+    text.push(cwd);
+    text.push(b"/");
+    text.finish()
+}
+
+/// Threads of the process now; `leader` says whether the first counts.
+fn threads<'a>(ev: &LiveEvent<'_>, leader: bool) -> Option<Value<'a>> {
+    let all = procfs::status(ev.task?.head.pid, "Threads")?;
+    number(if leader { all } else { all.saturating_sub(1) })
+}
+
+/// A size in kB of a process now, in units of `unit` to the kB; 0 for threads that are not the first when `main_only`.
+fn memory<'a>(ev: &LiveEvent<'_>, name: &str, unit: u64, main_only: bool) -> Option<Value<'a>> {
+    let task = ev.task?;
+    if main_only && !task.is_main() {
+        return number(0);
+    }
+    number(procfs::status(task.head.pid, name)? * unit)
+}
+
+fn standard<'a>(ev: &LiveEvent<'_>, fd: i64) -> Option<Value<'a>> {
+    Some(Value::Str(procfs::kind_of_fd(ev.task?.head.pid, fd)?.type_name()?.as_bytes()))
+}
+
+fn standard_name<'a>(ev: &LiveEvent<'_>, fd: i64, arena: &'a Bump) -> Option<Value<'a>> {
+    str(procfs::name_of_fd(ev.task?.head.pid, fd, arena)?)
+}
+
+answer! {
+    /// proc.*, thread.*; without a task only its placeholders.
+    fn extract(ev, field, arena) {
+        "proc.name" => str(ev.task.map_or(UNKNOWN, Task::comm)),
+        "proc.exe" => str(ev.itself().map_or(UNKNOWN, |p| p.exe())),
+        "proc.exepath" => str(ev.itself()?.exe_path()),
+        "proc.cmdline" => str(ev.task.map_or(UNKNOWN, Task::cmdline)),
+        "proc.exeline" => str(ev.task.map_or(UNKNOWN, Task::exeline)),
+        "proc.args" => match &field.arg {
+            FieldArg::Index(n) => {
+                str(ev.own_exec().and_then(|e| e.args().nth(*n as usize)).unwrap_or_default())
+            }
+            _ => ev.own_exec().map(Exec::joined_args).filter(|args| !args.is_empty()).map(Value::Str),
+        },
+        "proc.cmdnargs" => number(u64::from(ev.own_exec()?.arg_count())),
+        "proc.cmdlenargs" => number(ev.own_exec()?.args().map(|a| a.len() as u64).sum()),
+        "proc.env" => match &field.arg {
+            FieldArg::Key(name) => {
+                str(ev.own_exec().and_then(|e| e.env(name.as_bytes())).unwrap_or_default())
+            }
+            _ => str(environment(ev.own_exec(), arena)),
+        },
+        "proc.cwd" => str(directory(ev.task?, arena)),
+        "proc.pexe" => str(ev.parent()?.exe()),
+        "proc.pexepath" => str(ev.parent()?.exe_path()),
+        "proc.pname" => str(ev.parent()?.comm),
+        "proc.pcmdline" => {
+            ev.parent()?;
+            str(ev.task?.parent_cmdline())
+        },
+        "proc.aexe" => ev.ancestor(&field.arg, arena, |p| Value::Str(p.exe())),
+        "proc.aexepath" => ev.ancestor(&field.arg, arena, |p| Value::Str(p.exe_path())),
+        "proc.aname" => ev.ancestor(&field.arg, arena, |p| Value::Str(p.comm)),
+        "proc.acmdline" => ev.ancestor(&field.arg, arena, |p| Value::Str(cmdline(p, arena))),
+        "proc.apid" => ev.ancestor(&field.arg, arena, |p| Value::I64(i64::from(p.pid))),
+        "proc.aargs" => ancestor_args(ev, &field.arg, arena),
+        "proc.aenv" => ancestor_env(ev, &field.arg, arena),
+        "proc.loginshellid" => int(ev.task?.loginshell()?),
+        "proc.tty" => number(u64::from(ev.task?.head.tty)),
+        "proc.pid" => int(ev.task?.head.pid),
+        "proc.ppid" => int(ev.task?.head.ppid),
+        "proc.vpid" => int(ev.task?.head.vpid),
+        "proc.pvpid" => int(ev.parent()?.vpid),
+        "proc.sid" => int(ev.task?.head.vsid),
+        "proc.sname" => str(ev.task?.session(ev.execs)?.comm),
+        "proc.sid.exe" => str(ev.task?.session(ev.execs)?.exe()),
+        "proc.sid.exepath" => str(ev.task?.session(ev.execs)?.exe_path()),
+        "proc.vpgid" => int(ev.task?.head.vpgid),
+        "proc.pgid" => int(ev.task?.head.pgid),
+        "proc.vpgid.name" | "proc.pgid.name" => str(ev.task?.group(ev.execs)?.comm),
+        "proc.vpgid.exe" | "proc.pgid.exe" => str(ev.task?.group(ev.execs)?.exe()),
+        "proc.vpgid.exepath" | "proc.pgid.exepath" => str(ev.task?.group(ev.execs)?.exe_path()),
+        "proc.duration" => number(ev.time().saturating_sub(ev.start()?)),
+        "proc.ppid.duration" => number(ev.time().saturating_sub(ev.parent_start()?)),
+        "proc.pid.ts" => number(ev.start()?),
+        "proc.ppid.ts" => number(ev.parent_start()?),
+        "proc.is_exe_writable" => Some(Value::Bool(ev.task?.exe_writable(ev.execs))),
+        "proc.is_exe_upper_layer" => ev.exec_flag(abi::FSN_EXEC_UPPER),
+        "proc.is_exe_lower_layer" => ev.exec_flag(abi::FSN_EXEC_LOWER),
+        "proc.is_exe_from_memfd" => ev.exec_flag(abi::FSN_EXEC_MEMFD),
+        "proc.is_sid_leader" => Some(Value::Bool(ev.task?.head.vsid == ev.task?.head.vpid)),
+        "proc.is_vpgid_leader" => Some(Value::Bool(ev.task?.head.vpgid == ev.task?.head.vpid)),
+        "proc.is_pgid_leader" => Some(Value::Bool(ev.task?.head.pgid == ev.task?.head.pid)),
+        "proc.exe_ino" => Some(Value::I64(ev.own_exec()?.head.exe_ino as i64)).filter(|v| *v != Value::I64(0)),
+        "proc.exe_ino.ctime" => known(ev.own_exec()?.head.exe_ctime),
+        "proc.exe_ino.mtime" => known(ev.own_exec()?.head.exe_mtime),
+        "proc.exe_ino.ctime_duration_proc_start" => {
+            let (start, changed) = (ev.start()?, ev.own_exec()?.head.exe_ctime);
+            (changed != 0 && start > changed).then(|| Value::U64(start - changed))
+        },
+        "proc.exe_ino.ctime_duration_pidns_start" => {
+            let start = ev.host.clock.wall_of_boot(ev.task?.head.pidns_init_start)?;
+            let changed = ev.own_exec()?.head.exe_ctime;
+            (changed > start).then(|| Value::U64(changed - start))
+        },
+        "proc.pidns_init_start_ts" => {
+            number(ev.host.clock.wall_of_boot(ev.task?.head.pidns_init_start)?)
+        },
+        "thread.cap_permitted" => ev.capabilities(ev.task?.head.cap_permitted, arena),
+        "thread.cap_inheritable" => ev.capabilities(ev.task?.head.cap_inheritable, arena),
+        "thread.cap_effective" => ev.capabilities(ev.task?.head.cap_effective, arena),
+        "proc.fdlimit" => Some(Value::I64(ev.task?.head.fdlimit as i64)),
+        "proc.fdopencount" => number(procfs::count_fds(ev.task?.head.pid)?),
+        "proc.fdusage" => {
+            let limit = ev.task?.head.fdlimit;
+            let open = procfs::count_fds(ev.task?.head.pid)?;
+            (limit != 0).then(|| Value::F64(open as f64 * 100.0 / limit as f64))
+        },
+        "proc.vmsize" => memory(ev, "VmSize", 1, false),
+        "proc.vmrss" => memory(ev, "VmRSS", 1, false),
+        "proc.vmswap" => memory(ev, "VmSwap", 1, false),
+        "thread.vmsize" => memory(ev, "VmSize", 1, true),
+        "thread.vmrss" => memory(ev, "VmRSS", 1, true),
+        "thread.vmsize.b" => memory(ev, "VmSize", 1024, true),
+        "thread.vmrss.b" => memory(ev, "VmRSS", 1024, true),
+        "thread.pfminor" => number(procfs::stat(ev.task?.head.tid, 10)?),
+        "thread.pfmajor" => number(procfs::stat(ev.task?.head.tid, 12)?),
+        "thread.tid" => int(ev.task?.head.tid),
+        "thread.ismain" => Some(Value::Bool(ev.task?.is_main())),
+        "thread.vtid" => int(ev.task?.head.vtid),
+        "thread.nametid" => {
+            let task = ev.task?;
+            let mut text = ArenaText::new(arena);
+            text.push(task.comm());
+            text.push_fmt(format_args!("{}", task.head.tid));
+            str(text.finish())
+        },
+        "thread.cgroups" => str(ev.task?.cgroups_text()),
+        "thread.cgroup" => match &field.arg {
+            FieldArg::Key(controller) => ev.task?.cgroup(controller.as_bytes()).map(Value::Str),
+            _ => None,
+        },
+        "proc.nthreads" => threads(ev, true),
+        "proc.nchilds" => threads(ev, false),
+        "proc.stdin.type" => standard(ev, 0),
+        "proc.stdout.type" => standard(ev, 1),
+        "proc.stderr.type" => standard(ev, 2),
+        "proc.stdin.name" => standard_name(ev, 0, arena),
+        "proc.stdout.name" => standard_name(ev, 1, arena),
+        "proc.stderr.name" => standard_name(ev, 2, arena),
+    }
+}

@@ -1,0 +1,136 @@
+//! Paths as text: made absolute and tidied without asking the file system.
+//!
+//! That is what a path means in rules: the names the program used, not what they resolve to. Links are not followed.
+
+use super::arena_text::ArenaText;
+use bumpalo::Bump;
+
+/// Longest path that is resolved.
+const MAX_PATH: usize = 1024;
+/// What stands for a longer one.
+const TOO_LONG: &[u8] = b"/DIR_TOO_LONG/FILENAME_TOO_LONG";
+/// What stands for a directory that is not known.
+pub const UNKNOWN_DIR: &[u8] = b"<UNKNOWN>";
+
+/// `path` as seen from the directory `base`, without `.`, `..` and superfluous slashes. A base that is not absolute
+/// (an unknown one) is put in front as it is.
+pub fn absolute<'a>(base: &[u8], path: &'a [u8], arena: &'a Bump) -> &'a [u8] {
+    let rooted = path.first() == Some(&b'/');
+    if rooted && is_tidy(path) {
+        return if path.len() > MAX_PATH { TOO_LONG } else { path };
+    }
+    let mut text = ArenaText::with_capacity(base.len() + path.len() + 2, arena);
+    if !rooted {
+        if base.first() != Some(&b'/') {
+            text.push(base);
+            text.push(path);
+            return cut(text.finish());
+        }
+        push_components(base, &mut text);
+    }
+    push_components(path, &mut text);
+    if text.is_empty() {
+        text.push(b"/");
+    }
+    cut(text.finish())
+}
+
+fn cut(path: &[u8]) -> &[u8] {
+    if path.len() > MAX_PATH { TOO_LONG } else { path }
+}
+
+fn push_components(path: &[u8], text: &mut ArenaText<'_>) {
+    for component in path.split(|b| *b == b'/') {
+        match component {
+            b"" | b"." => {}
+            b".." => {
+                let parent = memchr::memrchr(b'/', text.as_bytes()).unwrap_or(0);
+                text.truncate(parent);
+            }
+            name => {
+                text.push(b"/");
+                text.push(name);
+            }
+        }
+    }
+}
+
+/// True when an absolute path has nothing to tidy.
+fn is_tidy(path: &[u8]) -> bool {
+    path == b"/" || path[1..].split(|b| *b == b'/').all(|c| !matches!(c, b"" | b"." | b".."))
+}
+
+/// The directory part: up to the last slash, `/` where there is none or only a leading one.
+pub fn directory(path: &[u8]) -> &[u8] {
+    match memchr::memrchr(b'/', path) {
+        None | Some(0) => b"/",
+        Some(at) => &path[..at],
+    }
+}
+
+/// What follows the last slash.
+pub fn file_name(path: &[u8]) -> &[u8] {
+    memchr::memrchr(b'/', path).map_or(path, |at| &path[at + 1..])
+}
+
+/// `path` with every run of slashes made one.
+pub fn single_slashes<'a>(path: &'a [u8], arena: &'a Bump) -> &'a [u8] {
+    if memchr::memmem::find(path, b"//").is_none() {
+        return path;
+    }
+    let mut text = ArenaText::with_capacity(path.len(), arena);
+    let mut last = 0;
+    for byte in path {
+        if *byte != b'/' || last != b'/' {
+            text.push(&[*byte]);
+        }
+        last = *byte;
+    }
+    text.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_absolute_and_tidied() {
+        let arena = Bump::new();
+        for (base, path, expected) in [
+            ("/", "etc/passwd", "/etc/passwd"),
+            ("/root", "a", "/root/a"),
+            ("/root/", "./a//b/", "/root/a/b"),
+            ("/tmp/fo/sub", "../escape", "/tmp/fo/escape"),
+            ("/a", "/etc/../etc//shadow", "/etc/shadow"),
+            ("/a", "../../../..", "/"),
+            ("/a", "", "/a"),
+            ("/a", "/", "/"),
+            ("/a", "/b/", "/b"),
+            ("<UNKNOWN>", "a/../b", "<UNKNOWN>a/../b"),
+            ("<UNKNOWN>", "/b", "/b"),
+            ("", "b", "b"),
+        ] {
+            let got = absolute(base.as_bytes(), path.as_bytes(), &arena);
+            assert_eq!(String::from_utf8_lossy(got), expected, "{base} {path}");
+        }
+    }
+
+    #[test]
+    fn too_long_is_said_so() {
+        let arena = Bump::new();
+        let long = vec![b'a'; 1025];
+        assert_eq!(absolute(b"/", &long, &arena), TOO_LONG);
+    }
+
+    #[test]
+    fn parts_of_a_path() {
+        assert_eq!(directory(b"/etc/passwd"), b"/etc");
+        assert_eq!(directory(b"/etc"), b"/");
+        assert_eq!(directory(b"name"), b"/");
+        assert_eq!(directory(b""), b"/");
+        assert_eq!(file_name(b"/etc/passwd"), b"passwd");
+        assert_eq!(file_name(b"name"), b"name");
+        let arena = Bump::new();
+        assert_eq!(single_slashes(b"//a///b/", &arena), b"/a/b/");
+    }
+}
