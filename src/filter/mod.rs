@@ -1,1 +1,34 @@
-//! The condition language.
+//! The condition language: text to tree ([`parser`]), tree to typed predicates ([`lower`]), predicates to one program
+//! per event type ([`program`]), and output formats ([`format`]).
+//!
+//! Not the rules files (see `rules`) and not the fields (see `event`): both come in through [`scheme::Scheme`].
+//! Invariant: a condition that compiles cannot fail on any event.
+
+pub mod ast;
+pub mod details;
+pub mod error;
+pub mod escape;
+pub mod format;
+pub mod glob;
+pub mod infer;
+mod lexer;
+pub mod literal;
+pub mod lower;
+pub mod parser;
+pub mod pathprefix;
+pub mod posix;
+pub mod predicate;
+mod print;
+pub mod program;
+pub mod scheme;
+pub mod syscalls;
+pub mod test;
+pub mod transform;
+pub mod warn;
+
+pub use error::{FilterError, FilterWarning};
+pub use format::Format;
+pub use parser::parse;
+pub use program::{Compiler, EvalContext, Matching, Program, RuleIndex};
+pub use scheme::{CodeSet, Scheme};
+pub use syscalls::SyscallScheme;
