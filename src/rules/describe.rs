@@ -1,0 +1,1 @@
+//! What rules, macros and lists are made of: `-L` and `-l`.

@@ -1,0 +1,134 @@
+//! Lists: their items, and the textual replacement of their names in conditions.
+//!
+//! Replacement is by text, before parsing, because that is the language: a list's name is replaced wherever it stands
+//! alone, even inside quotes. Invariant: text put in is not looked at again for the same list.
+
+use super::collect::List;
+use super::exceptions::quoted;
+
+/// A list with its references to earlier lists replaced by their raw items.
+#[derive(Clone, Debug)]
+pub struct ResolvedList {
+    pub name: String,
+    pub items: Vec<String>,
+    pub used: bool,
+    /// Names of the lists it refers to.
+    pub refers: Vec<String>,
+}
+
+/// Resolves every list; one level deep, as Falco does.
+pub fn resolve(lists: &[List]) -> Vec<ResolvedList> {
+    let mut used = vec![false; lists.len()];
+    let mut out: Vec<ResolvedList> = Vec::with_capacity(lists.len());
+    for list in lists {
+        let mut items = Vec::with_capacity(list.items.len());
+        let mut refers = Vec::new();
+        for item in &list.items {
+            let inner = lists.iter().position(|l| l.name == *item && l.index < list.visibility);
+            match inner {
+                Some(at) => {
+                    used[at] = true;
+                    refers.push(item.clone());
+                    items.extend(lists[at].items.iter().cloned());
+                }
+                None => items.push(item.clone()),
+            }
+        }
+        out.push(ResolvedList { name: list.name.clone(), items, used: false, refers });
+    }
+    for (list, used) in out.iter_mut().zip(used) {
+        list.used = used;
+    }
+    out
+}
+
+fn delimits(b: Option<&u8>) -> bool {
+    matches!(b, None | Some(b' ' | b'\t' | b'\n' | b'\r' | b'(' | b')' | b',' | b'='))
+}
+
+/// Replaces the names of all lists in a condition, and marks those used.
+pub fn substitute(condition: &str, lists: &mut [ResolvedList]) -> String {
+    let mut text = condition.to_owned();
+    for list in lists {
+        if list.name.is_empty() {
+            continue;
+        }
+        let mut from = 0;
+        while let Some(at) = text[from..].find(&list.name).map(|i| from + i) {
+            let end = at + list.name.len();
+            let bytes = text.as_bytes();
+            if !(delimits(at.checked_sub(1).map(|i| &bytes[i])) && delimits(bytes.get(end))) {
+                // Names may start with any character; step over it whole.
+                from = at + text[at..].chars().next().map_or(1, char::len_utf8);
+                continue;
+            }
+            list.used = true;
+            let (at, end, new) = if list.items.is_empty() {
+                let (at, end) = without_comma(bytes, at, end);
+                (at, end, String::new())
+            } else {
+                (at, end, list.items.iter().map(|i| quoted_item(i)).collect::<Vec<_>>().join(", "))
+            };
+            text.replace_range(at..end, &new);
+            from = at + new.len();
+        }
+    }
+    text
+}
+
+/// Only items with a blank are quoted; an empty item stays empty.
+fn quoted_item(item: &str) -> String {
+    match item.contains(' ') {
+        true => quoted(item),
+        false => item.to_owned(),
+    }
+}
+
+/// Widens a range by one neighbouring comma: the left one first.
+fn without_comma(bytes: &[u8], at: usize, end: usize) -> (usize, usize) {
+    let blank = |b: &&u8| matches!(**b, b' ' | b'\t' | b'\n' | b'\r');
+    let left = bytes[..at].iter().rev().take_while(blank).count();
+    if at > left && bytes[at - left - 1] == b',' {
+        return (at - left - 1, end);
+    }
+    let right = bytes[end..].iter().take_while(blank).count();
+    if bytes.get(end + right) == Some(&b',') {
+        return (at, end + right + 1);
+    }
+    (at, end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(condition: &str, lists: &[(&str, &[&str])]) -> String {
+        let mut lists: Vec<_> = lists
+            .iter()
+            .map(|(name, items)| ResolvedList {
+                name: (*name).into(),
+                items: items.iter().map(|i| (*i).into()).collect(),
+                used: false,
+                refers: Vec::new(),
+            })
+            .collect();
+        substitute(condition, &mut lists)
+    }
+
+    #[test]
+    fn names_are_replaced_where_they_stand_alone() {
+        let lists: &[(&str, &[&str])] = &[("l", &["a", "b c", "\"q q\""]), ("e", &[])];
+        assert_eq!(run("x in (l)", lists), "x in (a, \"b c\", \"q q\")");
+        assert_eq!(run("x=l", lists), "x=a, \"b c\", \"q q\"");
+        assert_eq!(run("x in (la, _l, l.)", lists), "x in (la, _l, l.)");
+        assert_eq!(run("x in (p, e, q)", lists), "x in (p, q)");
+        assert_eq!(run("x in (e , q)", lists), "x in ( q)");
+        assert_eq!(run("x in (e)", lists), "x in ()");
+        assert_eq!(run("x = 'see l here'", &[("l", &["m"])]), "x = 'see m here'");
+    }
+
+    #[test]
+    fn lists_that_name_themselves_end() {
+        assert_eq!(run("x in (l)", &[("l", &["l", "l"])]), "x in (l, l)");
+    }
+}
