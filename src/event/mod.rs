@@ -3,7 +3,7 @@
 //! [`record`] looks at bytes of a ring in place; [`task`] and [`exec`] mirror what the module said about tasks;
 //! [`live`] answers the fields of one event from both;
 //! [`params`], [`types`] and [`flags`] are what events carry; [`fields`] is the catalogue of what rules may ask
-//! for, [`value`] the contract with those who ask.
+//! for, [`value`] the contract with those who ask, [`text`] how values are printed.
 
 pub mod arena_text;
 pub mod clock;
@@ -15,5 +15,6 @@ pub mod params;
 pub mod path;
 pub mod record;
 pub mod task;
+pub mod text;
 pub mod types;
 pub mod value;

@@ -74,8 +74,6 @@ pub struct Param {
     pub class: Option<&'static Class>,
     /// Set by the kernel: absent when the call failed.
     pub on_success: bool,
-    /// The return value is a descriptor for some commands only.
-    pub fd_command: bool,
     /// Translated by its class, but shown as a number.
     pub plain_number: bool,
 }
@@ -211,7 +209,6 @@ fn param(row: &'static fsn_param) -> Param {
         class_name,
         class: flags::class(class_name),
         on_success: u32::from(row.bits) & abi::FSN_B_SUCCESS != 0,
-        fd_command: u32::from(row.bits) & abi::FSN_B_FD_COMMAND != 0,
         plain_number: u32::from(row.bits) & abi::FSN_B_NUMBER != 0,
     }
 }

@@ -27,8 +27,12 @@ answer! {
             Some(Value::U64(ev.time().saturating_sub(start)))
         },
         "k8s.pod.uid" | "k8s.pod.id" => ev.task?.pod_uid().map(Value::Str),
+        // The host has no image, which rules compare with names of images.
         "container.image" | "container.image.id" | "container.image.repository" | "container.image.tag"
-            | "container.image.digest" | "container.privileged" | "container.mounts" | "container.mount"
+            | "container.image.digest" => {
+            if ev.task?.container_kind().is_none() { Some(Value::Str(b"")) } else { None }
+        },
+        "container.privileged" | "container.mounts" | "container.mount"
             | "container.mount.source" | "container.mount.dest" | "container.mount.mode" | "container.mount.rdwr"
             | "container.mount.propagation" | "container.ip" | "container.cni.json" | "container.host_pid"
             | "container.host_network" | "container.host_ipc" | "container.label" | "container.labels"

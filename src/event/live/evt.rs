@@ -152,14 +152,14 @@ fn buffer<'a>(ev: &'a LiveEvent<'_>) -> Option<Value<'a>> {
     }
 }
 
-/// How far the event is from a time (ns since 1970), in ms, rounded up: `evt.around[T]=D` means at most D.
+/// How far the event is from a time (ns since 1970), in ns: `evt.around[T]=D` means at most D ms.
 fn distance<'a>(ev: &LiveEvent<'_>, arg: &FieldArg) -> Option<Value<'a>> {
     let from: u64 = match arg {
         FieldArg::Key(time) => time.parse().ok()?,
         FieldArg::Index(time) => u64::from(*time),
         FieldArg::None => return None,
     };
-    number(ev.time().abs_diff(from).div_ceil(1_000_000))
+    number(ev.time().abs_diff(from))
 }
 
 answer! {
