@@ -1,0 +1,80 @@
+"""The guest a suite runs in: its module, its processors, programs compiled for it."""
+import os
+import subprocess
+import sys
+import time
+
+from report import Failure, wants
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+REPOSITORY = os.path.dirname(os.path.dirname(HERE))
+KERNEL = os.environ.get("FALCO_SENSOR_KERNEL", "")
+MODULE = os.environ.get("FALCO_SENSOR_KMOD", "")
+NAME = "falco_sensor"
+WORK = "/run/falco-sensor-tests"
+
+
+def must_be_guest():
+    if os.geteuid() != 0 or not KERNEL:
+        sys.exit(f"{sys.argv[0]}: wants to be root in a guest: scripts/vm KERNEL -- {sys.argv[0]}")
+    if not os.path.exists(MODULE):
+        sys.exit(f"{sys.argv[0]}: no module at {MODULE}: scripts/kmod {KERNEL}")
+    os.makedirs(WORK, exist_ok=True)
+
+
+def run(*command, wanted=0, timeout=120):
+    """Runs a program; its output, both streams. `wanted` is its exit status; None: any."""
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        errors="replace", timeout=timeout, check=False,
+    )
+    if wanted is not None and done.returncode != wanted:
+        raise Failure(f"{' '.join(command)} ended with {done.returncode}, not {wanted}:\n{done.stdout}")
+    return done.stdout
+
+
+def compile_c(source, program, *more):
+    """Compiles tests/vm/`source` to WORK/`program`."""
+    target = f"{WORK}/{program}"
+    run(
+        os.environ.get("CC", "gcc"), "-O1", "-Wall", "-Wextra", "-Werror", f"-I{REPOSITORY}/kmod", "-o", target,
+        f"{HERE}/{source}", *more, "-lpthread",
+    )
+    return target
+
+
+def is_loaded():
+    return os.path.exists(f"/sys/module/{NAME}")
+
+
+def insert(module=MODULE):
+    if not is_loaded():
+        run("insmod", module)
+
+
+def remove(patience=10):
+    """Takes the module out; a file closed a moment ago may hold it for a little."""
+    end = time.monotonic() + patience
+    while is_loaded():
+        text = run("rmmod", NAME, wanted=None)
+        if not is_loaded():
+            return
+        wants(time.monotonic() < end, f"the module cannot be removed: {text}")
+        time.sleep(0.05)
+
+
+def consumer():
+    """Pid that has the device open, 0 for none."""
+    with open(f"/sys/module/{NAME}/parameters/consumer", encoding="ascii") as file:
+        return int(file.read())
+
+
+def wait_for(what, condition, patience=30, pause=0.02):
+    end = time.monotonic() + patience
+    while not condition():
+        wants(time.monotonic() < end, f"{what}: not within {patience} s")
+        time.sleep(pause)
+
+
+def online():
+    return sorted(os.sched_getaffinity(0))
