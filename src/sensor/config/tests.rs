@@ -79,10 +79,10 @@ fn rules_files_and_folders() {
     assert_eq!(names, ["c.txt", "a.yml", "b.yaml"]);
 }
 
-/// The data set of `FALCO_SENSOR_CONFORMANCE` (its README.md tells the format); skipped where it is not.
+/// The data set of `FALCO_CONFORMANCE` (its README.md tells the format); skipped where it is not.
 #[test]
 fn conformance_cases() {
-    let Some(root) = std::env::var_os("FALCO_SENSOR_CONFORMANCE") else { return };
+    let Some(root) = std::env::var_os("FALCO_CONFORMANCE") else { return };
     let text = fs::read_to_string(Path::new(&root).join("public/engine.jsonl")).expect("the data set");
     let (mut ran, mut failures) = (0, Vec::new());
     for line in text.lines() {

@@ -3,8 +3,7 @@
 //! Scalars are text: what they mean is decided by the key they stand for. `${NAME}` in them is replaced while the
 //! tree is made.
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
-use std::collections::HashMap;
+use crate::rules::yaml::{self, Yaml};
 use std::fmt;
 use std::rc::Rc;
 
@@ -258,118 +257,47 @@ fn expand_with(text: &str, variable: impl Fn(&str) -> Option<String>) -> String 
     text
 }
 
-struct Builder<'t> {
-    parser: Parser<'t, saphyr_parser::StrInput<'t>>,
-    file: Rc<str>,
-    anchors: HashMap<usize, Node>,
-    nodes: usize,
-}
-
 /// The only document of `text`.
 pub fn parse_document(text: &str, file: &str) -> Result<Node, ConfigError> {
-    let mut builder =
-        Builder { parser: Parser::new_from_str(text), file: file.into(), anchors: HashMap::new(), nodes: 0 };
-    let start = Place { file: builder.file.clone(), line: 1, column: 1 };
-    let mut root = None;
-    loop {
-        let (event, span) = builder.next()?;
-        match event {
-            Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
-            Event::StreamEnd => return Ok(root.unwrap_or(Node { value: Value::Null, place: start })),
-            _ if root.is_some() => {
-                let place = builder.place(span);
-                return Err(ConfigError::new(&place, "a second YAML document: a configuration file has only one"));
-            }
-            event => root = Some(builder.node(event, span, 0)?),
+    let file: Rc<str> = file.into();
+    let place = |mark: yaml::Mark| Place { file: file.clone(), line: mark.line + 1, column: mark.column + 1 };
+    // A tab on an otherwise empty last line is no YAML, but Falco's reader does not mind.
+    let documents = yaml::parse(text.trim_end_matches([' ', '\t', '\r', '\n']))
+        .map_err(|error| ConfigError::new(&place(error.mark), format!("not valid YAML: {}", error.what)))?;
+    match documents.as_slice() {
+        [] => Ok(Node { value: Value::Null, place: place(yaml::Mark::default()) }),
+        [document] => node(document, &place, &mut 0),
+        [_, second, ..] => {
+            Err(ConfigError::new(&place(second.mark), "a second YAML document: a configuration file has only one"))
         }
     }
 }
 
-impl<'t> Builder<'t> {
-    fn next(&mut self) -> Result<(Event<'t>, Span), ConfigError> {
-        match self.parser.next() {
-            Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => {
-                let marker = error.marker();
-                let place = Place { file: self.file.clone(), line: marker.line(), column: marker.col() + 1 };
-                Err(ConfigError::new(&place, format!("not valid YAML: {}", error.info())))
-            }
-            None => Ok((Event::StreamEnd, Span::default())),
-        }
+fn node(from: &yaml::Node, place: &impl Fn(yaml::Mark) -> Place, nodes: &mut usize) -> Result<Node, ConfigError> {
+    let here = place(from.mark);
+    *nodes += 1;
+    if *nodes > NODES_MAX {
+        return Err(ConfigError::new(&here, "too large for a configuration"));
     }
-
-    fn place(&self, span: Span) -> Place {
-        Place { file: self.file.clone(), line: span.start.line(), column: span.start.col() + 1 }
-    }
-
-    fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, ConfigError> {
-        let place = self.place(span);
-        self.nodes += 1;
-        if self.nodes > NODES_MAX || depth > 100 {
-            return Err(ConfigError::new(&place, "too large or too deeply nested for a configuration"));
-        }
-        let (value, anchor) = match event {
-            Event::Scalar(text, style, anchor, _) => {
-                let plain = style == ScalarStyle::Plain;
-                let value = match text.as_ref() {
-                    "" | "~" | "null" | "Null" | "NULL" if plain => Value::Null,
-                    text => Value::Scalar { text: expand(text), plain },
-                };
-                (value, anchor)
-            }
-            Event::SequenceStart(anchor, _) => {
-                let mut items = Vec::new();
-                loop {
-                    match self.next()? {
-                        (Event::SequenceEnd, _) => break,
-                        (event, span) => items.push(self.node(event, span, depth + 1)?),
-                    }
+    let value = match &from.value {
+        Yaml::Null => Value::Null,
+        Yaml::Scalar { text, plain } => Value::Scalar { text: expand(text), plain: *plain },
+        Yaml::Sequence(items) => Value::Seq(items.iter().map(|i| node(i, place, nodes)).collect::<Result<_, _>>()?),
+        Yaml::Mapping(pairs) => {
+            let mut entries: Vec<(String, Node)> = Vec::with_capacity(pairs.len());
+            for (key, value) in pairs {
+                let key_place = place(key.mark);
+                let name = key.text().ok_or_else(|| ConfigError::new(&key_place, "a key must be a plain text"))?;
+                if entries.iter().any(|(k, _)| k == name) {
+                    return Err(ConfigError::new(&key_place, format!("'{name}' is given twice: keep one of them")));
                 }
-                (Value::Seq(items), anchor)
+                // The key's place tells more than the value's, which may be a line further down.
+                entries.push((name.to_owned(), Node { place: key_place, ..node(value, place, nodes)? }));
             }
-            Event::MappingStart(anchor, _) => {
-                let mut entries: Vec<(String, Node)> = Vec::new();
-                loop {
-                    let (event, span) = self.next()?;
-                    let key_place = self.place(span);
-                    let key = match event {
-                        Event::MappingEnd => break,
-                        Event::Scalar(text, ..) => text.into_owned(),
-                        _ => return Err(ConfigError::new(&key_place, "a key must be a plain text")),
-                    };
-                    let (event, span) = self.next()?;
-                    let node = self.node(event, span, depth + 1)?;
-                    if entries.iter().any(|(k, _)| *k == key) {
-                        return Err(ConfigError::new(&key_place, format!("'{key}' is given twice: keep one of them")));
-                    }
-                    // The key's place tells more than the value's, which may be a line further down.
-                    entries.push((key, Node { place: key_place, ..node }));
-                }
-                (Value::Map(entries), anchor)
-            }
-            Event::Alias(anchor) => {
-                let node = self.anchors.get(&anchor).cloned();
-                let node =
-                    node.ok_or_else(|| ConfigError::new(&place, "an alias of something that is not above it"))?;
-                self.nodes += count(&node);
-                return Ok(Node { place, ..node });
-            }
-            _ => return Err(ConfigError::new(&place, "not valid YAML: something is missing here")),
-        };
-        let node = Node { value, place };
-        if anchor > 0 {
-            self.anchors.insert(anchor, node.clone());
+            Value::Map(entries)
         }
-        Ok(node)
-    }
-}
-
-fn count(node: &Node) -> usize {
-    1 + match &node.value {
-        Value::Seq(items) => items.iter().map(count).sum(),
-        Value::Map(entries) => entries.iter().map(|(_, node)| count(node)).sum(),
-        _ => 0,
-    }
+    };
+    Ok(Node { value, place: here })
 }
 
 #[cfg(test)]

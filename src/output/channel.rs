@@ -1,0 +1,242 @@
+//! Where alerts go: standard output, a file. And the one thread that writes them.
+//!
+//! A channel that fails says so once, and again when it works: alerts of the time between are lost for this channel
+//! and counted.
+
+use super::queue::{Message, Queue};
+use crate::sensor::log::{self, Level};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// One place alerts are written to.
+#[derive(Debug)]
+pub enum Channel {
+    Stdout,
+    /// Appended to; opened for every alert unless `keep_alive`.
+    File {
+        path: PathBuf,
+        keep_alive: bool,
+        open: Option<File>,
+    },
+}
+
+impl Channel {
+    /// A file channel; tells now whether the file can be written.
+    pub fn file(path: PathBuf, keep_alive: bool) -> io::Result<Channel> {
+        let file = open_append(&path)?;
+        Ok(Channel::File { path, keep_alive, open: keep_alive.then_some(file) })
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Channel::Stdout => "stdout".to_owned(),
+            Channel::File { path, .. } => path.display().to_string(),
+        }
+    }
+
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        match self {
+            Channel::Stdout => {
+                let mut out = io::stdout().lock();
+                out.write_all(lines)?;
+                out.flush()
+            }
+            Channel::File { path, keep_alive: false, .. } => open_append(path)?.write_all(lines),
+            Channel::File { path, open, .. } => {
+                if open.is_none() {
+                    *open = Some(open_append(path)?);
+                }
+                match open {
+                    Some(file) => file.write_all(lines),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        if let Channel::File { path, keep_alive: true, open } = self {
+            *open = None;
+            *open = Some(open_append(path)?);
+        }
+        Ok(())
+    }
+}
+
+fn open_append(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// What other threads may know of the output thread.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Milliseconds since the thread's start at which the write in progress began, plus 1; 0: none.
+    busy_since: AtomicU64,
+    /// Alerts that a channel could not take.
+    failed: AtomicU64,
+}
+
+/// The output thread.
+#[derive(Debug)]
+pub struct Output {
+    thread: JoinHandle<()>,
+    state: Arc<State>,
+    started: Instant,
+}
+
+/// Buffered output is written at this size, or after a second.
+const BUFFER: usize = 64 * 1024;
+const LONGEST_BUFFERED: Duration = Duration::from_secs(1);
+
+impl Output {
+    /// Starts writing what comes through `queue`.
+    pub fn start(queue: Queue, channels: Vec<Channel>, buffered: bool) -> io::Result<Output> {
+        let state = Arc::new(State::default());
+        let started = Instant::now();
+        let mut writer =
+            Writer { channels: channels.into_iter().map(|c| (c, false)).collect(), state: state.clone(), started };
+        let thread = thread::Builder::new().name("output".into()).spawn(move || writer.run(&queue, buffered))?;
+        Ok(Output { thread, state, started })
+    }
+
+    /// How long the write in progress takes already.
+    pub fn busy_for(&self) -> Option<Duration> {
+        let since = self.state.busy_since.load(Ordering::Relaxed).checked_sub(1)?;
+        self.started.elapsed().checked_sub(Duration::from_millis(since))
+    }
+
+    /// Alerts that a channel could not take.
+    pub fn failed(&self) -> u64 {
+        self.state.failed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything is written; the senders must be gone. False when `patience` was not enough: the thread is
+    /// left alone then.
+    pub fn finish(self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        while !self.thread.is_finished() {
+            if Instant::now() >= end {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        self.thread.join().is_ok()
+    }
+}
+
+struct Writer {
+    /// With "has failed".
+    channels: Vec<(Channel, bool)>,
+    state: Arc<State>,
+    started: Instant,
+}
+
+impl Writer {
+    fn run(&mut self, queue: &Queue, buffered: bool) {
+        let mut lines = Vec::new();
+        let mut alerts = 0;
+        loop {
+            let message = queue.next(LONGEST_BUFFERED);
+            let ended = message == Err(RecvTimeoutError::Disconnected);
+            if let Ok(Message::Alert(line)) = &message {
+                lines.extend_from_slice(line);
+                lines.push(b'\n');
+                alerts += 1;
+            }
+            let waits = buffered && message.is_ok() && lines.len() < BUFFER;
+            if !lines.is_empty() && !waits {
+                self.write(&lines, alerts);
+                lines.clear();
+                alerts = 0;
+            }
+            if message == Ok(Message::Reopen) {
+                self.reopen();
+            }
+            if ended {
+                return;
+            }
+        }
+    }
+
+    fn write(&mut self, lines: &[u8], alerts: u64) {
+        for (channel, has_failed) in &mut self.channels {
+            self.state.busy_since.store(self.started.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
+            let result = channel.write(lines);
+            self.state.busy_since.store(0, Ordering::Relaxed);
+            match result {
+                Ok(()) if !*has_failed => {}
+                Ok(()) => log::write(Level::Notice, format_args!("output to {} works again", channel.name())),
+                Err(ref error) => {
+                    self.state.failed.fetch_add(alerts, Ordering::Relaxed);
+                    if !*has_failed {
+                        log::write(Level::Error, format_args!("output to {} failed: {error}", channel.name()));
+                    }
+                }
+            }
+            *has_failed = result.is_err();
+        }
+    }
+
+    fn reopen(&mut self) {
+        for (channel, _) in &mut self.channels {
+            if let Err(error) = channel.reopen() {
+                log::write(Level::Error, format_args!("{} cannot be opened again: {error}", channel.name()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::queue;
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_file_gets_every_line_and_is_reopened() {
+        for keep_alive in [true, false] {
+            let folder = tempfile::tempdir().expect("temporary folder");
+            let path = folder.path().join("events.txt");
+            let (sender, queue) = queue::bounded(10);
+            let channel = Channel::file(path.clone(), keep_alive).expect("writable");
+            let output = Output::start(queue, vec![channel], false).expect("starts");
+            assert!(sender.alert(b"one"));
+            while fs::read(&path).expect("there").is_empty() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            fs::rename(&path, folder.path().join("old")).expect("renamed");
+            assert!(sender.reopen());
+            while keep_alive && !path.exists() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            assert!(sender.alert(b"two") && sender.alert(b"three"));
+            drop(sender);
+            assert!(output.finish(Duration::from_secs(10)));
+            assert_eq!(fs::read_to_string(folder.path().join("old")).expect("there"), "one\n");
+            assert_eq!(fs::read_to_string(&path).expect("there"), "two\nthree\n");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted() {
+        let (sender, queue) = queue::bounded(10);
+        let channel = Channel::file("/dev/full".into(), true).expect("opens");
+        let output = Output::start(queue, vec![channel], true).expect("starts");
+        assert!(sender.alert(b"one") && sender.alert(b"two"));
+        let state = output.state.clone();
+        drop(sender);
+        assert!(output.finish(Duration::from_secs(10)));
+        assert_eq!(state.failed.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_refused_at_once() {
+        assert!(Channel::file("/nonexistent/events.txt".into(), false).is_err());
+    }
+}

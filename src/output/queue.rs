@@ -1,0 +1,91 @@
+//! The bounded queue between the loops and the output thread.
+//!
+//! A loop offers a line and goes on; when the queue is full the line is dropped and counted. The bound counts alerts,
+//! and lines are bounded by what a record can hold.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// Alerts that may wait when the configuration does not say: Falco's queue is unbounded then, ours never is.
+pub const DEFAULT_CAPACITY: usize = 16 * 1024;
+
+/// What goes through.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A line without its newline.
+    Alert(Box<[u8]>),
+    /// Close and open every output that has a name.
+    Reopen,
+}
+
+/// A loop's end.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    queue: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// The output thread's end.
+#[derive(Debug)]
+pub struct Queue {
+    queue: Receiver<Message>,
+}
+
+/// A queue for `capacity` alerts, 0 meaning [`DEFAULT_CAPACITY`].
+pub fn bounded(capacity: usize) -> (Sender, Queue) {
+    let capacity = if capacity == 0 { DEFAULT_CAPACITY } else { capacity };
+    let (sender, receiver) = sync_channel(capacity);
+    (Sender { queue: sender, dropped: Arc::default() }, Queue { queue: receiver })
+}
+
+impl Sender {
+    /// Offers an alert; never waits. False when it was dropped.
+    pub fn alert(&self, line: &[u8]) -> bool {
+        let taken = self.queue.try_send(Message::Alert(line.into())).is_ok();
+        if !taken {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Asks for a reopening; false when the queue is full: ask again.
+    pub fn reopen(&self) -> bool {
+        self.queue.try_send(Message::Reopen).is_ok()
+    }
+
+    /// Alerts dropped so far, by all senders.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Queue {
+    /// The next message, [`RecvTimeoutError::Timeout`] after `timeout`, [`RecvTimeoutError::Disconnected`] when the last
+    /// sender is gone and everything was taken.
+    pub fn next(&self, timeout: Duration) -> Result<Message, RecvTimeoutError> {
+        self.queue.recv_timeout(timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_drops_and_counts() {
+        let (sender, queue) = bounded(2);
+        let other = sender.clone();
+        assert!(sender.alert(b"1") && other.alert(b"2"));
+        assert!(!sender.alert(b"3") && !other.alert(b"4"));
+        assert_eq!(sender.dropped(), 2);
+        let second = Duration::from_secs(1);
+        assert_eq!(queue.next(second), Ok(Message::Alert((*b"1").into())));
+        assert!(sender.reopen());
+        drop((sender, other));
+        assert_eq!(queue.next(second), Ok(Message::Alert((*b"2").into())));
+        assert_eq!(queue.next(second), Ok(Message::Reopen));
+        assert_eq!(queue.next(second), Err(RecvTimeoutError::Disconnected));
+    }
+}
