@@ -292,6 +292,8 @@ impl<'r> LiveEvent<'r> {
             None => text.push(match param.ty {
                 Type::Bytebuf | Type::SockTuple => b"NULL",
                 Type::SigSet | Type::FdList => b"",
+                Type::Dyn if param.class_name == "sockopt_dynamic_param" => b"",
+                Type::Dyn => b"0",
                 ty if is_number(ty) => b"0",
                 _ => UNKNOWN,
             }),
