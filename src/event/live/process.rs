@@ -274,6 +274,7 @@ answer! {
         "proc.vmsize" => memory(ev, "VmSize", 1, false),
         "proc.vmrss" => memory(ev, "VmRSS", 1, false),
         "proc.vmswap" => memory(ev, "VmSwap", 1, false),
+        "thread.cpu" | "thread.cpu.user" | "thread.cpu.system" => None,
         "thread.vmsize" => memory(ev, "VmSize", 1, true),
         "thread.vmrss" => memory(ev, "VmRSS", 1, true),
         "thread.vmsize.b" => memory(ev, "VmSize", 1024, true),
