@@ -52,6 +52,13 @@ impl Details {
         details
     }
 
+    /// What a field or transformer is made of.
+    pub fn of_operand(operand: &Operand) -> Self {
+        let mut details = Details::default();
+        details.operand(operand);
+        details
+    }
+
     fn operand(&mut self, operand: &Operand) {
         operand.walk(&mut |o| match o {
             Operand::Field { name, arg, .. } => {

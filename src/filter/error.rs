@@ -57,7 +57,7 @@ pub fn caret(text: &str, pos: Pos) -> String {
     // Columns count bytes; show characters.
     let byte = (pos.column.saturating_sub(1) as usize).min(line.len());
     let column = line.char_indices().take_while(|(i, _)| *i < byte).count();
-    let start = if column > WINDOW / 2 { column - WINDOW / 2 } else { 0 };
+    let start = column.saturating_sub(WINDOW / 2);
     let shown: String = line.chars().skip(start).take(WINDOW).map(|c| if c.is_control() { ' ' } else { c }).collect();
     format!("{shown}\n{:>width$}", '^', width = column - start + 1)
 }

@@ -5,6 +5,7 @@
 
 use super::ast::{Operand, Pos};
 use super::ast::{Text, TransformerName};
+use super::details::Details;
 use super::error::{ErrorKind, FilterError};
 use super::lower::Lower;
 use super::parser::parse_operand_prefix;
@@ -34,6 +35,18 @@ pub struct Token {
     /// Cut or padded on the right to this many bytes.
     pub width: Option<u32>,
     pub source: Source,
+}
+
+impl Token {
+    /// The fields inside, as written.
+    pub fn field_names(&self) -> Vec<String> {
+        match parse_operand_prefix(&self.text) {
+            Some((operand @ Operand::Transform { .. }, _)) => {
+                Details::of_operand(&operand).fields.into_iter().collect()
+            }
+            _ => vec![self.text.to_string()],
+        }
+    }
 }
 
 /// What is printed.
@@ -103,6 +116,16 @@ impl Format {
         self.segments.iter().filter_map(|s| match s {
             Segment::Value(token) => Some(token),
             Segment::Text(_) => None,
+        })
+    }
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.segments.iter().try_for_each(|s| match s {
+            Segment::Text(text) => f.write_str(text),
+            Segment::Value(Token { text, width: Some(width), .. }) => write!(f, "%{width}{text}"),
+            Segment::Value(token) => write!(f, "%{}", token.text),
         })
     }
 }

@@ -133,7 +133,7 @@ fn bracket(pattern: &[u8], i: usize, fold: bool) -> Option<(ByteSet, usize)> {
         if b == b'[' && pattern.get(at + 1) == Some(&b':') {
             let end = pattern[at + 2..].windows(2).position(|w| w == b":]").map(|n| at + 2 + n);
             if let Some(class) = end.and_then(|end| class(&pattern[at + 2..end])) {
-                (0..=255u8).filter(|b| class(b)).for_each(&mut add);
+                (0..=255u8).filter(class).for_each(&mut add);
                 at = end? + 2;
                 continue;
             }

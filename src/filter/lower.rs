@@ -283,7 +283,7 @@ pub fn operator_fits(op: Op, ty: TermType) -> bool {
         Group::Bool | Group::Addr | Group::Net => matches!(op, Eq | Ne | In | Intersects),
         Group::Text => !matches!(op, BContains | BStartsWith),
         Group::Bytes => {
-            matches!(op, Eq | Ne | Contains | StartsWith | BContains | BStartsWith | In | Intersects)
+            matches!(op, Eq | Ne | Contains | StartsWith | EndsWith | BContains | BStartsWith | In | Intersects)
         }
         Group::Opaque => false,
     }

@@ -6,6 +6,8 @@
 
 pub mod ast;
 pub mod details;
+#[cfg(test)]
+mod equivalence;
 pub mod error;
 pub mod escape;
 pub mod format;
@@ -20,6 +22,8 @@ pub mod posix;
 pub mod predicate;
 mod print;
 pub mod program;
+#[cfg(test)]
+pub(crate) mod reference;
 pub mod scheme;
 pub mod syscalls;
 pub mod test;

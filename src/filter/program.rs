@@ -210,11 +210,9 @@ fn straighten(out: &[Instr], start: Target) -> (Vec<Instr>, u32) {
         }
     }
     // Targets always point to instructions emitted earlier, so reversing makes every jump go forward.
-    let mut place = vec![0; out.len()];
-    let mut next = 0;
-    for i in (0..out.len()).rev().filter(|&i| reached[i]) {
-        place[i] = next;
-        next += 1;
+    let mut place = vec![0u32; out.len()];
+    for (next, i) in (0..out.len()).rev().filter(|&i| reached[i]).enumerate() {
+        place[i] = next as u32;
     }
     let moved = |t: Target| place.get(t.0 as usize).map_or(t, |&p| Target(p));
     let code = (0..out.len())

@@ -100,6 +100,11 @@ pub trait Scheme {
     /// plugin and asynchronous events).
     fn event_name(&self, code: u16) -> Option<&str>;
 
+    /// A name to show for this code, none for codes that are not in use.
+    fn code_name(&self, code: u16) -> Option<&str> {
+        self.event_name(code)
+    }
+
     /// Codes every rule of this source also listens to.
     fn always(&self) -> CodeSet {
         CodeSet::EMPTY

@@ -5,8 +5,9 @@
 
 use super::scheme::{CodeSet, Scheme};
 use crate::event::fields;
+use crate::event::params;
 use crate::event::types::{self, ASYNC_EVENT, Age, EVENTS, EventCode, PLUGIN_EVENT, SYSCALLS};
-use crate::event::value::{FieldDef, FieldId};
+use crate::event::value::{FieldArg, FieldDef, FieldId, FieldUse, Type};
 
 /// System calls, tracepoints and the engine's own events.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +22,13 @@ impl Scheme for SyscallScheme {
         fields::def(id)
     }
 
+    fn dynamic_type(&self, field: &FieldUse) -> Option<Type> {
+        match &field.arg {
+            FieldArg::Key(name) => params::type_of_param(name),
+            _ => None,
+        }
+    }
+
     fn universe(&self) -> CodeSet {
         CodeSet::first(EVENTS.len())
     }
@@ -33,6 +41,11 @@ impl Scheme for SyscallScheme {
         let named_by_event = EventCode(code).is_generic() || [ASYNC_EVENT, PLUGIN_EVENT].contains(&EventCode(code));
         let info = EVENTS.get(usize::from(code))?;
         (!named_by_event && info.age != Age::Unused).then_some(info.name)
+    }
+
+    fn code_name(&self, code: u16) -> Option<&str> {
+        let info = EVENTS.get(usize::from(code))?;
+        (info.age != Age::Unused).then_some(info.name)
     }
 
     fn always(&self) -> CodeSet {

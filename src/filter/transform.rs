@@ -152,7 +152,7 @@ fn map_bytes<'a>(s: &[u8], arena: &'a Bump, f: fn(&u8) -> u8) -> &'a [u8] {
 /// Standard alphabet, padding optional.
 fn base64<'a>(s: &[u8], arena: &'a Bump) -> Option<&'a [u8]> {
     let digits = match s {
-        [rest @ .., b'=', b'='] | [rest @ .., b'='] if s.len() % 4 == 0 => rest,
+        [rest @ .., b'=', b'='] | [rest @ .., b'='] if s.len().is_multiple_of(4) => rest,
         _ => s,
     };
     if digits.len() % 4 == 1 {
