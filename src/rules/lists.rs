@@ -76,6 +76,15 @@ pub fn substitute(condition: &str, lists: &mut [ResolvedList]) -> String {
     text
 }
 
+/// Does a condition name this list, before anything is replaced?
+pub fn mentions(condition: &str, name: &str) -> bool {
+    let bytes = condition.as_bytes();
+    !name.is_empty()
+        && condition
+            .match_indices(name)
+            .any(|(at, _)| delimits(at.checked_sub(1).map(|i| &bytes[i])) && delimits(bytes.get(at + name.len())))
+}
+
 /// Only items with a blank are quoted; an empty item stays empty.
 fn quoted_item(item: &str) -> String {
     match item.contains(' ') {

@@ -3,7 +3,7 @@
 //! Invariant: rules run in definition order, except that a rule first disabled and then enabled goes to the end.
 
 use super::item::Priority;
-use super::load::LoadedRules;
+use super::load::{LoadedRules, Rule};
 use crate::filter::RuleIndex;
 use crate::filter::glob::Glob;
 
@@ -22,8 +22,7 @@ pub enum Selected {
 }
 
 impl Selected {
-    fn matches(&self, loaded: &LoadedRules, index: RuleIndex) -> bool {
-        let rule = loaded.rule(index);
+    pub fn matches(&self, rule: &Rule) -> bool {
         match self {
             Selected::Rule(pattern) => wildcard(pattern).is_match(rule.name.as_bytes()),
             Selected::Tag(tag) => rule.tags.contains(tag),
@@ -70,7 +69,7 @@ impl Selection {
     pub fn apply(&mut self, loaded: &LoadedRules, threshold: Priority, selector: &Selector) {
         let matching = (0..loaded.rules.len() as u32)
             .map(RuleIndex)
-            .filter(|index| loaded.rule(*index).priority <= threshold && selector.what.matches(loaded, *index));
+            .filter(|index| loaded.rule(*index).priority <= threshold && selector.what.matches(loaded.rule(*index)));
         self.set(matching.collect::<Vec<_>>(), selector.enable);
     }
 
