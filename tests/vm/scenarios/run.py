@@ -6,11 +6,11 @@ usage: run.py [--sensor PATH] [--rules FILE...] [--module FILE.ko] [--upstream D
 To be run as root inside a guest (scripts/vm); it changes the machine it runs on. README.md describes the
 scenario files.
 
-  --sensor PATH     default target/release/falco-sensor of the repository
+  --sensor PATH     default $FALCO_SENSOR_PROGRAM, or target/release/falco-sensor of the repository
   --rules FILE...   "our" rules, default rules/default.yaml
   --upstream DIR    also run with upstream's rules, DIR/falco_rules.yaml; default
                     $FALCO_CONFORMANCE/rules/upstream when that variable is set
-  --module FILE     insert this kernel module first, remove it at the end
+  --module FILE     the kernel module for the sensor to load; must be removable at the end
   --only NAME...    these scenarios (shell patterns)
   --set NAME...     only these sets of rules: ours, upstream
   --actions         no sensor: only see whether the actions work
@@ -162,7 +162,7 @@ def do(line, may_fail=False):
 class Sensor:
     """A running sensor; its alerts in the order it printed them."""
 
-    def __init__(self, program, rules):
+    def __init__(self, program, rules, module):
         self.config = f"{WORK}/config.yaml"
         self.file = f"{WORK}/alerts.jsonl"
         with open(self.config, "w", encoding="utf-8") as file:
@@ -175,6 +175,8 @@ class Sensor:
         command += [
             "-o", "json_output=true", "-o", "file_output.enabled=true", "-o", f"file_output.filename={self.file}",
         ]
+        if module:
+            command += ["--module", module]
         self.lines = queue.Queue()
         self.printed = []
         self.messages = []
@@ -407,7 +409,7 @@ def run_set(rules_set, files, options, scenarios, report):
     sensor = None
     try:
         if not options.actions:
-            sensor = Sensor(options.sensor, files)
+            sensor = Sensor(options.sensor, files, options.module)
     except (Failure, OSError) as error:
         report.fail(f"{rules_set}: start", [error])
         for scenario in meant:
@@ -440,7 +442,7 @@ def main():
     upstream = os.environ.get("FALCO_CONFORMANCE")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--sensor", default=f"{REPOSITORY}/target/release/falco-sensor", help=argparse.SUPPRESS)
+    add("--sensor", default=os.environ.get("FALCO_SENSOR_PROGRAM", f"{REPOSITORY}/target/release/falco-sensor"), help=argparse.SUPPRESS)
     add("--rules", nargs="+", default=[f"{REPOSITORY}/rules/default.yaml"], help=argparse.SUPPRESS)
     add("--upstream", default=f"{upstream}/rules/upstream" if upstream else None, help=argparse.SUPPRESS)
     add("--module", help=argparse.SUPPRESS)
@@ -461,8 +463,6 @@ def main():
         sys.exit("run.py: no such scenario")
     report = Report()
     prepare()
-    if options.module:
-        subprocess.run(["insmod", options.module], check=True)
     try:
         if not options.set or "ours" in options.set:
             run_set("ours", options.rules, options, scenarios, report)
@@ -473,7 +473,7 @@ def main():
     finally:
         if options.module:
             name = os.path.basename(options.module).removesuffix(".ko").replace("-", "_")
-            if subprocess.run(["rmmod", name], check=False).returncode:
+            if os.path.exists(f"/sys/module/{name}") and subprocess.run(["rmmod", name], check=False).returncode:
                 report.fail("rmmod", [f"{name} cannot be removed"])
     print(f"{report.passed} passed, {report.failed} failed, {report.skipped} skipped")
     return 1 if report.failed else 0
