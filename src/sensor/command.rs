@@ -1,11 +1,20 @@
-//! From the command line to a running sensor and its exit status.
+//! From the command line to what was asked for, and an exit status: 0 after a normal end, 1 after any failure.
 
+use super::config::{self, Config};
+use super::log::{self, Level};
 use super::options::Options;
-use super::records;
+use super::plan;
+use super::run::{Run, hostname, run};
+use super::{listing, records};
+use crate::rules::result::results_json;
+use crate::rules::{FileResult, LoadedRules};
 use clap::Parser;
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-/// The program. 0 after a normal end, 1 after any failure.
+/// The program.
 pub fn main() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
@@ -14,15 +23,146 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
-    let result = match &options.dump {
-        Some(syscalls) => records::run(&options, syscalls),
-        None => Err("rules are not evaluated yet: only --dump works".to_owned()),
-    };
-    match result {
+    match act(&options) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("falco-sensor: {error}");
+        Err(message) => {
+            if !message.is_empty() {
+                let _ = writeln!(std::io::stderr(), "falco-sensor: {message}");
+            }
             ExitCode::FAILURE
         }
     }
+}
+
+/// The order is Falco's: what needs nothing comes first, then what needs the configuration, then the rules.
+fn act(options: &Options) -> Result<(), String> {
+    if let Some(syscalls) = &options.dump {
+        return records::run(options, syscalls);
+    }
+    if options.page_size {
+        return print(&format!("Your system page size is: {}\n", crate::driver::device::page_size()));
+    }
+    if options.ignored {
+        return print(&listing::ignored_syscalls());
+    }
+    if options.list_events {
+        return print(&listing::events(listing::format(options)));
+    }
+    if let Some(source) = &options.list {
+        return print(&listing::fields(source, options.names_only, listing::format(options))?);
+    }
+    let file = options.config.clone().or_else(config::default_file);
+    if options.version && file.is_none() {
+        return print(&listing::version(options.overrides.iter().any(|o| o.key == "json_output" && o.value == "true")));
+    }
+    let Some(file) = file else {
+        let [ours, theirs] = config::DEFAULT_FILES;
+        return Err(format!("no configuration: neither {ours} nor {theirs} exists; name one with -c"));
+    };
+    let loaded = config::load(&file, &options.overrides).map_err(|e| e.to_string())?;
+    let mut config = loaded.config;
+    if options.verbose {
+        config.log_level = Level::Debug as usize;
+    }
+    log::configure(config.log_level, config.log_stderr);
+    if options.version {
+        return print(&listing::version(config.json_output));
+    }
+    if options.unbuffered {
+        config.buffered = false;
+    }
+    let environment = plan::environment(&config, options.print.as_deref());
+    if !options.validate.is_empty() {
+        let files = plan::rules_files(&options.validate)?;
+        return validate(&files, &config, &environment, options.verbose);
+    }
+    for warning in &loaded.warnings {
+        log::write(Level::Warning, format_args!("{warning}"));
+    }
+    for info in &loaded.infos {
+        log::write(Level::Info, format_args!("{info}"));
+    }
+    let files = if options.rules.is_empty() { config.rules_paths() } else { plan::rules_files(&options.rules)? };
+    if files.is_empty() {
+        return Err("no rules: none of the files of rules_files exists; name one with -r".to_owned());
+    }
+    let rules = load_rules(&files, &environment)?;
+    if options.describe_all || options.describe.is_some() {
+        return print(&listing::rules(&rules, &environment, options.describe.as_deref(), config.json_output)?);
+    }
+    if options.support {
+        return print(&listing::support(&loaded.tree, &files));
+    }
+    let style = plan::style(&config, hostname());
+    let plan = plan::plan(&config, &rules, &style)?;
+    for warning in &plan.warnings {
+        log::write(Level::Warning, format_args!("{warning}"));
+    }
+    let running = plan.forms.iter().flatten().count();
+    log::write(
+        Level::Info,
+        format_args!("{running} of {} rules run, {} system calls are captured", rules.rules.len(), plan.captured.len()),
+    );
+    log::write(Level::Debug, format_args!("captured: {}", plan.captured.join(" ")));
+    if options.dry_run {
+        return Ok(());
+    }
+    if let Some(path) = &options.pidfile {
+        let text = format!("{}\n", std::process::id());
+        std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    run(Run {
+        plan,
+        style,
+        module: options.module.clone().or_else(|| config.module.clone()),
+        no_load: options.no_load,
+        duration: options.seconds.map(Duration::from_secs),
+        config: &config,
+    })
+}
+
+/// Writes to standard output; a reader that has gone away is no failure.
+fn print(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
+        _ => Ok(()),
+    }
+}
+
+fn validate(
+    files: &[PathBuf],
+    config: &Config,
+    environment: &crate::rules::Environment<'_>,
+    verbose: bool,
+) -> Result<(), String> {
+    let (results, rules) = plan::load_rules(files, environment);
+    let valid = results.iter().all(FileResult::successful);
+    if config.json_output {
+        print(&format!("{}\n", results_json(&results)))?;
+    } else {
+        let details = |r: &FileResult| verbose || !r.successful();
+        print(&results.iter().map(|r| r.text(details(r))).collect::<String>())?;
+        for result in results.iter().filter(|r| r.successful() && r.has_warnings()) {
+            log::write(Level::Warning, format_args!("{}", result.text(true).trim_end()));
+        }
+    }
+    match rules {
+        // The results have said it.
+        Err(_) if !valid => Err(String::new()),
+        other => other.map(|_| ()),
+    }
+}
+
+fn load_rules(files: &[PathBuf], environment: &crate::rules::Environment<'_>) -> Result<LoadedRules, String> {
+    let (results, rules) = plan::load_rules(files, environment);
+    for result in &results {
+        if result.successful() && result.has_warnings() {
+            log::write(Level::Warning, format_args!("{}", result.text(true).trim_end()));
+        } else if result.successful() {
+            log::write(Level::Debug, format_args!("{}", result.text(false).trim_end()));
+        }
+    }
+    let failed = results.iter().find(|r| !r.successful());
+    rules.map_err(|why| failed.map_or(why, |result| result.text(true).trim_end().to_owned()))
 }

@@ -20,6 +20,10 @@ pub trait Handler {
     fn damage(&mut self, damage: Damage);
     /// The ring is empty for now.
     fn idle(&mut self);
+    /// Whether the module is to forget what it sent, so that everything comes again; asked once per draining.
+    fn wants_reset(&mut self) -> bool {
+        false
+    }
 }
 
 const RING: Token = Token(0);
@@ -89,5 +93,8 @@ impl<M: Memory + AsRawFd> CpuLoop<M> {
             }
         }
         self.ring.release();
+        if handler.wants_reset() {
+            self.ring.request_reset();
+        }
     }
 }

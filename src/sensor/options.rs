@@ -1,12 +1,97 @@
 //! The command line, declared once: parser, `--help`, the man page and its test come from here.
 
-use clap::Parser;
+use super::config::Override;
+use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
-/// Runtime security for Linux hosts.
+/// How lists are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    Text,
+    Markdown,
+    Json,
+}
+
+/// Watches the system calls of this host and reports what the rules say.
 #[derive(Parser, Debug)]
-#[command(name = "falco-sensor", disable_version_flag = true)]
+#[command(name = "falco-sensor", disable_version_flag = true, disable_help_flag = true, max_term_width = 100)]
 pub struct Options {
+    /// Print this help
+    #[arg(short = 'h', long, action = clap::ArgAction::Help)]
+    pub help: Option<bool>,
+
+    /// Configuration file [default: /etc/falco-sensor/falco-sensor.yaml, else /etc/falco/falco.yaml]
+    #[arg(short = 'c', value_name = "PATH")]
+    pub config: Option<PathBuf>,
+
+    /// Rules file or folder, instead of the configured ones; repeatable
+    #[arg(short = 'r', value_name = "PATH")]
+    pub rules: Vec<PathBuf>,
+
+    /// Set a configuration key: a.b=value, list[0]=value, list[]=value, map={...}; repeatable
+    #[arg(short = 'o', long = "option", value_name = "KEY=VALUE")]
+    pub overrides: Vec<Override>,
+
+    /// Check these rules files and folders and exit; repeatable
+    #[arg(short = 'V', long, value_name = "PATH")]
+    pub validate: Vec<PathBuf>,
+
+    /// Load configuration and rules, then exit
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Describe all rules, macros and lists and exit (in JSON with json_output)
+    #[arg(short = 'L')]
+    pub describe_all: bool,
+
+    /// Describe one rule and exit
+    #[arg(short = 'l', value_name = "RULE")]
+    pub describe: Option<String>,
+
+    /// List the fields of conditions and outputs, of one source if given, and exit
+    #[arg(long, value_name = "SOURCE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub list: Option<String>,
+
+    /// With --list: names only
+    #[arg(short = 'N')]
+    pub names_only: bool,
+
+    /// List the event types and exit
+    #[arg(long)]
+    pub list_events: bool,
+
+    /// Form of the lists
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub format: ListFormat,
+
+    /// The same as --format markdown
+    #[arg(long, conflicts_with = "format")]
+    pub markdown: bool,
+
+    /// Print the system calls that are captured only with base_syscalls.all and exit
+    #[arg(short = 'i')]
+    pub ignored: bool,
+
+    /// Stop after this many seconds
+    #[arg(short = 'M', value_name = "SEC")]
+    pub seconds: Option<u64>,
+
+    /// Put this behind the output of every rule
+    #[arg(short = 'p', long = "print", value_name = "FORMAT")]
+    pub print: Option<String>,
+
+    /// Write the process id to this file
+    #[arg(short = 'P', long, value_name = "PATH")]
+    pub pidfile: Option<PathBuf>,
+
+    /// Write every alert at once, whatever buffered_outputs says
+    #[arg(short = 'U', long)]
+    pub unbuffered: bool,
+
+    /// Tell more
+    #[arg(short = 'v')]
+    pub verbose: bool,
+
     /// Load this kernel module file rather than the installed one
     #[arg(long, value_name = "FILE", conflicts_with = "no_load")]
     pub module: Option<PathBuf>,
@@ -15,11 +100,26 @@ pub struct Options {
     #[arg(long)]
     pub no_load: bool,
 
-    /// Stop after this many seconds
-    #[arg(short = 'M', value_name = "SEC")]
-    pub seconds: Option<u64>,
+    /// Print what a bug report should have (versions, system, configuration, rules) as JSON and exit
+    #[arg(long)]
+    pub support: bool,
+
+    /// Print the page size and exit
+    #[arg(long)]
+    pub page_size: bool,
+
+    /// Print versions (in JSON with json_output) and exit
+    #[arg(long)]
+    pub version: bool,
 
     /// Print every record of these system calls (comma-separated; default all) instead of evaluating rules
-    #[arg(long, value_name = "SYSCALLS", num_args = 0..=1, require_equals = true, default_missing_value = "all", hide = true)]
+    #[arg(
+        long,
+        value_name = "SYSCALLS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all",
+        hide = true
+    )]
     pub dump: Option<String>,
 }

@@ -84,7 +84,7 @@ fn remark(row: &Key, node: &Node, remarks: &mut Remarks) {
             let message = format!("{}: this version does not have that yet, the key has no effect", row.path);
             remarks.warnings.push(ConfigError::new(&node.place, message));
         }
-        Effect::Meaningless(why) if !is_off(node, row.default) => {
+        Effect::Meaningless(why) if !is_off(node, row.default) && !is_off(node, "false") => {
             remarks.infos.push(ConfigError::new(&node.place, format!("{} has no effect here: {why}", row.path)));
         }
         _ => {}
@@ -173,7 +173,10 @@ mod tests {
                 "rules: [{enable: {rule: x, tagg: y}}]\n",
                 Some("warning f:1:28: unknown key 'rules[].enable.tagg', ignored: 'rules[].enable.tag' is one"),
             ),
-            ("static_fields: {any: thing}\n", None),
+            (
+                "static_fields: {any: thing}\n",
+                Some("warning f:1:1: static_fields: this version does not have that yet, the key has no effect"),
+            ),
         ] {
             let said = remarks(text).expect(text);
             assert_eq!(said.first().map(String::as_str), expected, "{text}");

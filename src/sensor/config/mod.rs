@@ -156,17 +156,22 @@ impl Config {
         let mut paths = Vec::new();
         for path in &self.rules_files {
             if path.is_dir() {
-                let entries = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-                let is_yaml = |p: &PathBuf| p.extension().is_some_and(|e| e == "yaml" || e == "yml") && p.is_file();
-                let mut files: Vec<_> = entries.filter(is_yaml).collect();
-                files.sort();
-                paths.append(&mut files);
+                paths.append(&mut yaml_files(path));
             } else if path.exists() {
                 paths.push(path.clone());
             }
         }
         paths
     }
+}
+
+/// The .yaml and .yml files of a folder, in the order of their names.
+pub fn yaml_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_yaml = |p: &PathBuf| p.extension().is_some_and(|e| e == "yaml" || e == "yml") && p.is_file();
+    let mut files: Vec<_> = entries.filter(is_yaml).collect();
+    files.sort();
+    files
 }
 
 /// Reads a checked tree; where a key is missing the table's default holds.
@@ -372,13 +377,18 @@ impl Reader<'_> {
             }
         }
         if ignore && (actions.contains(&DropAction::Log) || actions.contains(&DropAction::Alert)) {
-            return self.error(key, "ignore cannot be combined with log or alert");
+            let other = if actions.contains(&DropAction::Log) { "log" } else { "alert" };
+            let message =
+                format!("syscall event drop action \"{other}\" does not make sense with the \"ignore\" action");
+            return self.error(key, message);
         }
         actions.sort();
         actions.dedup();
         let threshold = self.number("syscall_event_drops.threshold");
         if !(0.0..=1.0).contains(&threshold) {
-            return self.error("syscall_event_drops.threshold", format!("{threshold} is not between 0 and 1"));
+            let message =
+                format!("syscall event drops threshold must be a double in the range [0, 1], not {threshold}");
+            return self.error("syscall_event_drops.threshold", message);
         }
         let rate = self.number("syscall_event_drops.rate");
         if rate < 0.0 {

@@ -55,9 +55,15 @@ fn refusals_name_the_place() {
         ("rules_file: [a]\nrules_files: [b]\n", "c.yaml:1:1: rules_file: given together with rules_files"),
         ("rules:\n  - enable: {}\n", "c.yaml:2:5: an entry of rules is"),
         ("file_output: {enabled: true}", "c.yaml:1:15: file_output.enabled: no file_output.filename"),
-        ("syscall_event_drops: {actions: [ignore, log]}", "c.yaml:1:23: syscall_event_drops.actions: ignore cannot"),
+        (
+            "syscall_event_drops: {actions: [ignore, log]}",
+            "c.yaml:1:23: syscall_event_drops.actions: syscall event drop action \"log\" does not",
+        ),
         ("syscall_event_drops: {actions: [shout]}", "c.yaml:1:23: syscall_event_drops.actions: 'shout' is not one of"),
-        ("syscall_event_drops: {threshold: 2}", "c.yaml:1:23: syscall_event_drops.threshold: 2 is not between"),
+        (
+            "syscall_event_drops: {threshold: 2}",
+            "c.yaml:1:23: syscall_event_drops.threshold: syscall event drops threshold must be a double in the range",
+        ),
         ("load_plugins: [x]", "c.yaml:1:1: load_plugins: 'x' is not defined"),
         ("append_output: [{extra_fields: [{a: b, c: d}]}]", "c.yaml:1:33: extra_fields is a sequence"),
     ] {

@@ -1,0 +1,211 @@
+//! What the informational options print: fields, events, versions, rules.
+
+use super::config::tree::Node;
+use super::options::{ListFormat, Options};
+use crate::driver::{abi, load, table};
+use crate::event::fields::FIELDS;
+use crate::event::types::{Age, EVENTS, EventCode, SYSCALLS};
+use crate::event::value::{ArgKind, FieldDef};
+use crate::rules::{ENGINE_VERSION, Environment, LoadedRules};
+use serde_json::json;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// The form asked for, by either of its options.
+pub fn format(options: &Options) -> ListFormat {
+    if options.markdown { ListFormat::Markdown } else { options.format }
+}
+
+/// `--list`: the fields of a source; all for an empty one.
+pub fn fields(source: &str, names_only: bool, format: ListFormat) -> Result<String, String> {
+    if !matches!(source, "" | "syscall") {
+        return Err(format!("--list={source}: there is no such source; this version has 'syscall'"));
+    }
+    if names_only {
+        return Ok(FIELDS.iter().map(|field| format!("{}\n", field.name)).collect());
+    }
+    let mut text = String::new();
+    if format == ListFormat::Json {
+        let all: Vec<_> = FIELDS.iter().map(field_json).collect();
+        return Ok(format!("{:#}\n", json!({ "fields": all })));
+    }
+    let mut class = "";
+    for field in FIELDS {
+        if field.class != class {
+            class = field.class;
+            let _ = match format {
+                ListFormat::Markdown => {
+                    write!(text, "\n## Field class: {class}\n\nName | Type | Description\n:----|:-----|:-----------\n")
+                }
+                _ => write!(text, "\n-------------------------------\nField Class:  {class}\n\n"),
+            };
+        }
+        let (name, ty) = (written(field), type_name(field));
+        let _ = match format {
+            ListFormat::Markdown => writeln!(text, "`{name}` | {ty} | {}", field.desc.replace('|', "\\|")),
+            _ => writeln!(text, "{name:<30} ({ty}) {}", field.desc),
+        };
+    }
+    Ok(text)
+}
+
+fn field_json(field: &FieldDef) -> serde_json::Value {
+    json!({
+        "name": field.name,
+        "class": field.class,
+        "type": type_name(field),
+        "argument": format!("{:?}", field.arg),
+        "list": field.list,
+        "deprecated": field.flags.deprecated,
+        "description": field.desc,
+    })
+}
+
+/// A field with what may stand in brackets.
+fn written(field: &FieldDef) -> String {
+    let argument = match field.arg {
+        ArgKind::None => "",
+        ArgKind::OptionalIndex | ArgKind::RequiredIndex => "[n]",
+        ArgKind::OptionalKey | ArgKind::RequiredKey => "[name]",
+        ArgKind::OptionalEither | ArgKind::RequiredEither => "[n|name]",
+    };
+    format!("{}{argument}", field.name)
+}
+
+fn type_name(field: &FieldDef) -> String {
+    let name = format!("{:?}", field.ty).to_uppercase();
+    if field.list { format!("LIST({name})") } else { name }
+}
+
+/// `--list-events`: the events this sensor can make.
+pub fn events(format: ListFormat) -> String {
+    let current = table::events().iter().filter(|e| {
+        EVENTS.get(usize::from(e.code)).is_some_and(|info| info.age == Age::Current) && !EventCode(e.code).is_enter()
+            || e.props & abi::FSN_P_TRACEPOINT != 0
+    });
+    let row = |event: &'static abi::fsn_event_def| {
+        let params: Vec<&str> = table::params(event).iter().map(table::param_name).collect();
+        (table::event_name(event), params)
+    };
+    let rows: Vec<(&str, Vec<&str>)> = current.map(row).collect();
+    if format == ListFormat::Json {
+        let all: Vec<_> = rows.iter().map(|(name, params)| json!({"name": name, "params": params})).collect();
+        return format!("{:#}\n", json!({ "events": all }));
+    }
+    let mut text = match format {
+        ListFormat::Markdown => "Name | Params\n:----|:------\n".to_owned(),
+        _ => String::new(),
+    };
+    for (name, params) in rows {
+        let params = params.join(", ");
+        let _ = match format {
+            ListFormat::Markdown => writeln!(text, "`{name}` | {params}"),
+            _ => writeln!(text, "{name}({params})"),
+        };
+    }
+    text
+}
+
+/// `-i`: the system calls of high volume.
+pub fn ignored_syscalls() -> String {
+    let names: Vec<&str> = SYSCALLS.iter().filter(|s| s.ignored_by_default).map(|s| s.name).collect();
+    format!("Ignored syscall(s):\n{}\n", names.iter().map(|n| format!("- {n}")).collect::<Vec<_>>().join("\n"))
+}
+
+/// `--version`. The keys are Falco's, so that what reads them there reads them here.
+pub fn version(as_json: bool) -> String {
+    let abi = format!("{}.{}.0", abi::FSN_ABI_MAJOR, abi::FSN_ABI_MINOR);
+    let own = env!("CARGO_PKG_VERSION");
+    let schema = format!("{:08x}", table::hash());
+    if as_json {
+        let all = json!({
+            "falco_version": own,
+            "libs_version": own,
+            "plugin_api_version": "0.0.0",
+            "engine_version": ENGINE_VERSION.split('.').nth(1).unwrap_or_default(),
+            "engine_version_semver": ENGINE_VERSION,
+            "driver_api_version": abi,
+            "driver_schema_version": schema,
+            "default_driver_version": own,
+        });
+        return format!("{all}\n");
+    }
+    format!(
+        "Falco version: {own} (falco-sensor, {arch})\nLibs version:  {own}\nPlugin API:    0.0.0\n\
+         Engine:        {ENGINE_VERSION}\nDriver:\n  API version:    {abi}\n  Schema version: {schema}\n  \
+         Default driver: {own}\n",
+        arch = std::env::consts::ARCH
+    )
+}
+
+/// `-L` and `-l`.
+pub fn rules(
+    loaded: &LoadedRules,
+    _environment: &Environment<'_>,
+    name: Option<&str>,
+    _as_json: bool,
+) -> Result<String, String> {
+    let chosen = loaded.rules.iter().filter(|rule| name.is_none_or(|name| rule.name == name));
+    let mut text = format!("{:<50} {}\n{:<50} {}\n", "Rule", "Description", "----", "-----------");
+    let mut found = false;
+    for rule in chosen {
+        found = true;
+        let mut column = rule.name.as_str();
+        let words = rule.desc.split_whitespace();
+        for line in wrapped(words, 70) {
+            let _ = writeln!(text, "{column:<50} {line}");
+            column = "";
+        }
+        text.push('\n');
+    }
+    match name {
+        Some(name) if !found => Err(format!("-l: there is no rule '{name}'")),
+        _ => Ok(text),
+    }
+}
+
+fn wrapped<'t>(words: impl Iterator<Item = &'t str>, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in words {
+        if let Some(line) = lines.last_mut()
+            && (line.is_empty() || line.len() + 1 + word.len() <= width)
+        {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+/// `--support`.
+pub fn support(tree: &Node, rules: &[PathBuf]) -> String {
+    let uname = nix::sys::utsname::uname().ok();
+    let part = |text: Option<&std::ffi::OsStr>| text.map(|t| t.to_string_lossy().into_owned());
+    let files: Vec<_> = rules
+        .iter()
+        .map(|path| {
+            let content = std::fs::read(path).unwrap_or_default();
+            json!({"name": path.display().to_string(), "content": String::from_utf8_lossy(&content)})
+        })
+        .collect();
+    let all = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "engine_version": ENGINE_VERSION,
+        "system_info": {
+            "sysname": part(uname.as_ref().map(|u| u.sysname())),
+            "nodename": part(uname.as_ref().map(|u| u.nodename())),
+            "release": part(uname.as_ref().map(|u| u.release())),
+            "version": part(uname.as_ref().map(|u| u.version())),
+            "machine": part(uname.as_ref().map(|u| u.machine())),
+        },
+        "module_loaded": load::is_loaded(),
+        "cmdline": std::env::args().collect::<Vec<_>>().join(" "),
+        "config": serde_json::Value::from(tree),
+        "rules_files": files,
+    });
+    format!("{all}\n")
+}

@@ -1,0 +1,277 @@
+//! From configuration and rules files to what runs: the program, the forms of the alerts, what the module captures.
+
+use super::config::{AppendOutput, BaseSyscalls, Config, SelectBy};
+use crate::driver::abi::{self, fsn_config};
+use crate::driver::table;
+use crate::event::fields;
+use crate::event::text::Buffers;
+use crate::event::types::{self, EventCode};
+use crate::event::value::{FieldArg, FieldUse};
+use crate::filter::format::{Format, Source};
+use crate::filter::scheme::CodeSet;
+use crate::filter::{Matching, Program, SyscallScheme};
+use crate::output::alert::{RuleForm, RuleParts, Style};
+use crate::rules::output::{Append, ExtraText, OutputAdditions};
+use crate::rules::{Environment, FileResult, LoadedRules, Loader, Priority, Selected, Selection, Selector};
+use std::path::{Path, PathBuf};
+
+/// The source this sensor watches.
+const SOURCE: &str = "syscall";
+
+/// Fields put behind every output when the configuration asks for suggested ones.
+const SUGGESTED: [&str; 8] = [
+    "container.id",
+    "container.name",
+    "container.image.repository",
+    "container.image.tag",
+    "k8s.pod.name",
+    "k8s.ns.name",
+    "k8smeta.pod.name",
+    "k8smeta.ns.name",
+];
+
+/// Everything the loops need, and what the module is told.
+pub struct Plan {
+    pub program: Program,
+    /// By rule index; None for rules that do not run.
+    pub forms: Vec<Option<RuleForm>>,
+    pub driver: fsn_config,
+    /// Names of the captured system calls.
+    pub captured: Vec<&'static str>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// Loads `files` in order. The results come one per file; the rules are those of all files when every one is
+/// successful, and None otherwise.
+pub fn load_rules(files: &[PathBuf], environment: &Environment<'_>) -> (Vec<FileResult>, Result<LoadedRules, String>) {
+    let mut loader = Loader::new(environment);
+    let mut results = Vec::new();
+    for file in files {
+        results.push(loader.load_file(file));
+        if results.last().is_some_and(|r| !r.successful()) {
+            return (results, Err(format!("{} is not valid", file.display())));
+        }
+    }
+    let loaded = loader.finish();
+    let required = crate::rules::require::check(&loaded.collected.required_plugins, &crate::rules::built_in_plugins());
+    (results, required.map(|()| loaded))
+}
+
+/// What rules are loaded against under this configuration; `print` is the text of `-p`.
+pub fn environment(config: &Config, print: Option<&str>) -> Environment<'static> {
+    let mut additions = OutputAdditions::default();
+    for entry in &config.append_output {
+        if entry.suggested && additions.suggested.is_empty() {
+            additions.suggested = SUGGESTED.iter().map(|name| (*name).to_owned()).collect();
+        }
+        additions.entries.push(append(entry));
+    }
+    match print {
+        // They name sets of fields that are part of the suggested ones today.
+        None | Some("c" | "container" | "k" | "kubernetes") => {}
+        Some(text) => additions.entries.push(Append { format: Some(text.to_owned()), ..Append::default() }),
+    }
+    Environment { output: additions, ..Environment::syscalls() }
+}
+
+fn append(entry: &AppendOutput) -> Append {
+    let raw = entry.raw_fields.iter().map(|name| ExtraText { name: name.clone(), text: format!("%{name}"), raw: true });
+    let formatted = entry.formatted_fields.iter();
+    let formatted = formatted.map(|(name, text)| ExtraText { name: name.clone(), text: text.clone(), raw: false });
+    Append {
+        source: entry.source.clone(),
+        tags: entry.tags.iter().cloned().collect(),
+        rule: entry.rule.clone(),
+        format: entry.text.clone(),
+        fields: raw.chain(formatted).collect(),
+    }
+}
+
+/// How alerts are written under this configuration.
+pub fn style(config: &Config, hostname: String) -> Style {
+    Style {
+        json: config.json_output,
+        output: config.json.output,
+        message: config.json.message,
+        fields: config.json.fields,
+        tags: config.json.tags,
+        iso_time: config.iso_time,
+        buffers: if config.base64_buffers { Buffers::Base64 } else { Buffers::Printable },
+        hostname,
+    }
+}
+
+/// Chooses and compiles the rules that run.
+pub fn plan(config: &Config, loaded: &LoadedRules, style: &Style) -> Result<Plan, String> {
+    let threshold: Priority = config.priority.parse().map_err(|e| format!("priority: {e}"))?;
+    let mut selection = Selection::of(loaded, threshold);
+    for one in &config.selection {
+        let what = match &one.by {
+            SelectBy::Rule(name) => Selected::Rule(name.clone()),
+            SelectBy::Tag(tag) => Selected::Tag(tag.clone()),
+        };
+        selection.apply(loaded, threshold, &Selector { enable: one.enable, what });
+    }
+    let matching = if config.match_all { Matching::All } else { Matching::First };
+    let rules = selection.rules().iter().copied();
+    let program = loaded.program(SOURCE, &SyscallScheme, rules, matching).map_err(|e| e.to_string())?;
+
+    let mut forms: Vec<Option<RuleForm>> = Vec::new();
+    forms.resize_with(loaded.rules.len(), || None);
+    let mut features = Features::default();
+    program.fields_used().for_each(|field| features.add(field));
+    for index in selection.rules() {
+        let rule = loaded.rule(*index);
+        let tags: Vec<String> = rule.tags.iter().cloned().collect();
+        let mut parts = RuleParts {
+            name: &rule.name,
+            source: &rule.source,
+            tags: &tags,
+            format: rule.format.clone(),
+            ..RuleParts::default()
+        };
+        for extra in &rule.extra_fields {
+            match single_field(&extra.format).filter(|_| extra.raw) {
+                Some(field) => parts.raw_fields.push((extra.name.clone(), field.clone())),
+                None => parts.formatted_fields.push((extra.name.clone(), extra.format.clone())),
+            }
+            features.add_format(&extra.format);
+        }
+        features.add_format(&rule.format);
+        forms[index.0 as usize] = Some(RuleForm::new(parts, rule.priority, style));
+    }
+
+    let mut warnings = Vec::new();
+    let wanted = wanted(&config.base_syscalls, &program, &mut warnings);
+    let driver = driver_config(config, &wanted, program.event_codes(), &features);
+    let rows = table::syscalls().iter().filter(|s| wanted.contains(s.sc));
+    let mut captured: Vec<&'static str> = rows.map(table::syscall_name).collect();
+    captured.sort_unstable();
+    Ok(Plan { program, forms, driver, captured, warnings })
+}
+
+fn single_field(format: &Format) -> Option<&FieldUse> {
+    let mut tokens = format.tokens();
+    match (tokens.next().map(|token| &token.source), tokens.next()) {
+        (Some(Source::Field(field)), None) => Some(field),
+        _ => None,
+    }
+}
+
+/// What the fields in use need from the module beyond the event itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Features {
+    env: bool,
+    data: bool,
+}
+
+impl Features {
+    fn add_format(&mut self, format: &Format) {
+        format.tokens().for_each(|token| token.source.fields(&mut |field| self.add(field)));
+    }
+
+    fn add(&mut self, field: &FieldUse) {
+        let key = match &field.arg {
+            FieldArg::Key(key) => Some(&**key),
+            _ => None,
+        };
+        match fields::def(field.id).name {
+            "proc.env" | "proc.aenv" => self.env = true,
+            "evt.arg" | "evt.rawarg" if key.is_some() => {
+                self.env |= key == Some("env");
+                self.data |= matches!(key, Some("data" | "val" | "optval" | "fds"));
+            }
+            // They may show any parameter.
+            "evt.arg" | "evt.rawarg" | "evt.args" | "evt.info" => (self.env, self.data) = (true, true),
+            name if name.starts_with("evt.buffer") => self.data = true,
+            _ => {}
+        }
+    }
+}
+
+/// Ids of the system calls (and tracepoints) to capture: those a rule can match on, as changed by `base_syscalls`.
+fn wanted(base: &BaseSyscalls, program: &Program, warnings: &mut Vec<String>) -> CodeSet {
+    let (calls, codes) = (program.syscall_codes(), program.event_codes());
+    let rows = table::syscalls().iter();
+    let mut wanted: CodeSet = rows.filter(|s| calls.contains(s.sc) && codes.contains(s.event)).map(|s| s.sc).collect();
+    for text in &base.custom {
+        let (name, remove) = text.strip_prefix('!').map_or((text.as_str(), false), |name| (name, true));
+        let Some(call) = table::syscalls().iter().find(|s| table::syscall_name(s) == name) else {
+            warnings.push(format!("base_syscalls.custom_set: there is no system call '{name}', ignored"));
+            continue;
+        };
+        if remove {
+            wanted = wanted.difference(&[call.sc].into_iter().collect());
+        } else {
+            wanted.insert(call.sc);
+        }
+    }
+    if !base.all {
+        let high_volume: CodeSet = types::SYSCALLS.iter().filter(|s| s.ignored_by_default).map(|s| s.code).collect();
+        let left_out: Vec<&str> = types::SYSCALLS
+            .iter()
+            .filter(|s| s.ignored_by_default && wanted.contains(s.code))
+            .map(|s| s.name)
+            .collect();
+        if !left_out.is_empty() {
+            warnings.push(format!(
+                "rules listen to system calls of high volume that are not captured: {} (base_syscalls.all: true \
+                 captures them)",
+                left_out.join(", ")
+            ));
+        }
+        wanted = wanted.difference(&high_volume);
+    }
+    wanted
+}
+
+fn driver_config(config: &Config, wanted: &CodeSet, codes: &CodeSet, features: &Features) -> fsn_config {
+    let by_name = |name| types::codes_of_event(name).iter().any(|EventCode(code)| codes.contains(*code));
+    let is_call = |s: &&abi::fsn_syscall_def| s.flags & abi::FSN_SC_TRACEPOINT == 0;
+    let mut tracepoints = 0;
+    if table::syscalls().iter().filter(is_call).any(|s| wanted.contains(s.sc)) {
+        tracepoints |= abi::FSN_TP_SYSCALLS;
+    }
+    if by_name("procexit") {
+        tracepoints |= abi::FSN_TP_PROCEXIT;
+    }
+    if by_name("signaldeliver") {
+        tracepoints |= abi::FSN_TP_SIGNAL;
+    }
+    let mut bits = [0; 8];
+    for sc in wanted.iter() {
+        bits[usize::from(sc) / 64] |= 1u64 << (sc % 64);
+    }
+    let mut capture = abi::FSN_CAP_LINEAGE;
+    capture |= if features.env { abi::FSN_CAP_ENV } else { 0 };
+    capture |= if features.data { abi::FSN_CAP_DATA } else { 0 };
+    fsn_config {
+        tracepoints,
+        features: capture,
+        snaplen: config.snaplen,
+        ring_bytes: config.ring_bytes,
+        watermark: (64 << 10).min(config.ring_bytes / 4),
+        latency_us: 10_000,
+        wanted: bits,
+        ..fsn_config::default()
+    }
+}
+
+/// The files that `-r` or `-V` name: folders by their YAML files.
+pub fn rules_files(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    for path in named {
+        if path.is_dir() {
+            files.extend(super::config::yaml_files(path));
+        } else if Path::exists(path) {
+            files.push(path.clone());
+        } else {
+            return Err(format!("{}: no such rules file", path.display()));
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! Rules in, what is captured out.
+
+use super::*;
+
+fn planned(rules: &str, change: impl FnOnce(&mut Config)) -> Plan {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("c.yaml");
+    std::fs::write(&path, "").expect("writable");
+    let mut config = crate::sensor::config::load(&path, &[]).expect("empty is fine").config;
+    change(&mut config);
+    let environment = environment(&config, None);
+    let mut loader = Loader::new(&environment);
+    let result = loader.load("rules.yaml", rules.to_owned());
+    assert!(result.successful(), "{}", result.text(true));
+    plan(&config, loader.loaded(), &style(&config, "host".into())).expect("compiles")
+}
+
+fn rule(condition: &str, output: &str) -> String {
+    format!("- rule: r\n  desc: d\n  condition: {condition}\n  output: \"{output}\"\n  priority: NOTICE\n")
+}
+
+#[test]
+fn only_what_rules_name_is_captured() {
+    let plan = planned(&rule("evt.type in (openat, connect)", "x"), |_| {});
+    assert_eq!(plan.captured, ["connect", "openat"]);
+    assert_eq!(plan.driver.tracepoints, abi::FSN_TP_SYSCALLS);
+    assert_eq!(plan.driver.features, abi::FSN_CAP_LINEAGE);
+    assert!(plan.warnings.is_empty());
+    let plan = planned(&rule("evt.type = procexit", "x"), |_| {});
+    assert_eq!(plan.driver.tracepoints, abi::FSN_TP_PROCEXIT);
+    // A generic call shares its event with all others: only its own id is asked for.
+    assert_eq!(planned(&rule("evt.type = getpid", "x"), |_| {}).captured, ["getpid"]);
+}
+
+#[test]
+fn rules_that_do_not_run_capture_nothing() {
+    let plan = planned(&rule("evt.type = openat", "x"), |config| config.priority = "error".into());
+    assert!(plan.captured.is_empty() && plan.forms.iter().all(Option::is_none));
+    assert_eq!(plan.driver.tracepoints, 0);
+    let disable = crate::sensor::config::Selection { enable: false, by: SelectBy::Rule("*".into()) };
+    let plan = planned(&rule("evt.type = openat", "x"), |config| config.selection.push(disable));
+    assert!(plan.captured.is_empty());
+}
+
+#[test]
+fn high_volume_calls_need_to_be_asked_for() {
+    let rules = rule("evt.type in (read, openat)", "x");
+    let plan = planned(&rules, |_| {});
+    assert_eq!(plan.captured, ["openat"]);
+    assert!(plan.warnings[0].contains("not captured: read (base_syscalls.all"), "{:?}", plan.warnings);
+    let plan = planned(&rules, |config| config.base_syscalls.all = true);
+    assert_eq!(plan.captured, ["openat", "read"]);
+    let plan = planned(&rules, |config| config.base_syscalls.custom = vec!["!openat".into(), "dup".into(), "z".into()]);
+    assert_eq!(plan.captured, ["dup"]);
+    assert!(plan.warnings.iter().any(|w| w.contains("no system call 'z'")), "{:?}", plan.warnings);
+}
+
+#[test]
+fn features_follow_conditions_and_outputs() {
+    let features = |condition: &str, output: &str| planned(&rule(condition, output), |_| {}).driver.features;
+    let (env, data, base) = (abi::FSN_CAP_ENV, abi::FSN_CAP_DATA, abi::FSN_CAP_LINEAGE);
+    assert_eq!(features("evt.type = openat and proc.env contains X", "x"), base | env);
+    assert_eq!(features("evt.type = openat", "%proc.env[HOME]"), base | env);
+    assert_eq!(features("evt.type = sendto and evt.buffer contains X", "x"), base | data);
+    assert_eq!(features("evt.type = openat and evt.arg.flags contains X", "%evt.arg.name"), base);
+    assert_eq!(features("evt.type = openat", "%evt.args"), base | env | data);
+}
+
+#[test]
+fn outputs_are_appended_to() {
+    let plan = planned(&rule("evt.type = openat", "x"), |config| {
+        config.append_output = vec![
+            AppendOutput { text: Some("%proc.name".into()), ..AppendOutput::default() },
+            AppendOutput { rule: Some("other".into()), text: Some("no".into()), ..AppendOutput::default() },
+            AppendOutput { suggested: true, raw_fields: vec!["proc.pid".into()], ..AppendOutput::default() },
+        ];
+    });
+    let form = format!("{:?}", plan.forms[0].as_ref().expect("runs"));
+    assert!(form.contains("proc.name") && form.contains(" container_id=") && form.contains("proc.pid"), "{form}");
+    assert!(!form.contains("no\""), "{form}");
+}

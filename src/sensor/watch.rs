@@ -1,0 +1,200 @@
+//! What a loop does with records: mirror the tasks, evaluate the rules, make the lines of alerts.
+//!
+//! Invariant: an event that matches no rule costs no allocation, no lock and no system call once the buffers have
+//! their working size; `tests/hot_path.rs` counts.
+
+use super::clock::SharedClock;
+use super::cpu_loop::Handler;
+use super::log::{self, Level};
+use super::plan::Plan;
+use crate::driver::ring::{self, Damage};
+use crate::event::fields;
+use crate::event::live::{Host, LiveEvent, PathView};
+use crate::event::record::{self, EventRecord};
+use crate::event::task::Tasks;
+use crate::event::value::{Extract, FieldArg, FieldUse, Value};
+use crate::filter::{EvalContext, RuleIndex};
+use crate::output::alert::{EventTime, Style, Writer};
+use crate::output::queue::Sender;
+use bumpalo::Bump;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// What all loops share: constant, but for counters of matches.
+pub struct Shared {
+    pub plan: Plan,
+    /// File events are evaluated with both of their paths.
+    pub path_views: bool,
+    /// Every rule that matches alerts, not the first only.
+    pub match_all: bool,
+    pub clock: SharedClock,
+    /// Alerts per rule.
+    pub matches: Box<[AtomicU64]>,
+}
+
+/// What one loop has seen, beside what the module counts itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub events: u64,
+    /// Events whose task was not known: their fields about the task were missing.
+    pub without_task: u64,
+    /// Records that contradicted their own lengths.
+    pub broken: u64,
+    /// Places where the ring itself could not be read.
+    pub damaged: u64,
+}
+
+impl std::ops::AddAssign for Seen {
+    fn add_assign(&mut self, other: Self) {
+        self.events += other.events;
+        self.without_task += other.without_task;
+        self.broken += other.broken;
+        self.damaged += other.damaged;
+    }
+}
+
+/// The loop of one CPU.
+pub struct Watch {
+    shared: Arc<Shared>,
+    tasks: Tasks,
+    host: Host,
+    context: EvalContext,
+    arena: Bump,
+    writer: Writer,
+    line: Vec<u8>,
+    sender: Sender,
+    matched: Vec<RuleIndex>,
+    matched_opened: Vec<RuleIndex>,
+    /// Wall time of the event before.
+    previous: u64,
+    reset_asked: bool,
+    seen: Seen,
+}
+
+/// The clock is looked at again after this many events without a pause.
+const CLOCK_EVENTS: u64 = 1024;
+
+/// The member of an alert that tells the path the kernel opened, where it is not the one the program gave.
+pub const OPENED: &str = "fd.name.opened";
+
+impl Watch {
+    pub fn new(shared: Arc<Shared>, host: Host, style: Style, sender: Sender) -> Watch {
+        Watch {
+            shared,
+            tasks: Tasks::new(),
+            host,
+            context: EvalContext::new(),
+            arena: Bump::new(),
+            writer: Writer::new(style),
+            line: Vec::new(),
+            sender,
+            matched: Vec::new(),
+            matched_opened: Vec::new(),
+            previous: 0,
+            reset_asked: false,
+            seen: Seen::default(),
+        }
+    }
+
+    pub fn seen(&self) -> Seen {
+        self.seen
+    }
+
+    fn event(&mut self, record: EventRecord<'_>) {
+        self.seen.events += 1;
+        if self.seen.events % CLOCK_EVENTS == 1 {
+            self.host.clock = self.shared.clock.get();
+        }
+        let now = self.host.clock.wall(record.head.h.time);
+        if self.host.first_event == 0 {
+            self.host.first_event = now;
+        }
+        let previous = std::mem::replace(&mut self.previous, now);
+        if !self.shared.plan.program.wants(record.head.code) {
+            return;
+        }
+        let event = LiveEvent::new(record, &self.tasks, &self.host, self.seen.events, previous);
+        self.seen.without_task += u64::from(event.task().is_none());
+        self.matched.clear();
+        let program = &self.shared.plan.program;
+        program.evaluate(&event, &mut self.context, &self.arena, |rule| self.matched.push(rule));
+        let two_paths = self.shared.path_views && event.paths_differ(&self.arena);
+        if two_paths {
+            let opened = event.with_paths(PathView::AsOpened);
+            self.matched_opened.clear();
+            program.evaluate(&opened, &mut self.context, &self.arena, |rule| self.matched_opened.push(rule));
+            join(&self.shared, record.head.code, &mut self.matched, &self.matched_opened);
+        }
+        if !self.matched.is_empty() {
+            let time = EventTime { ns: event.time(), utc_offset: self.host.clock.utc_offset };
+            let other = event.with_paths(PathView::AsOpened);
+            let opened = if two_paths { path(&other, &self.arena) } else { None };
+            for rule in &self.matched {
+                let Some(Some(form)) = self.shared.plan.forms.get(rule.0 as usize) else { continue };
+                self.line.clear();
+                let extra = opened.map(|path| (OPENED, path));
+                self.writer.write(form, &event, time, extra, &self.arena, &mut self.line);
+                self.shared.matches[rule.0 as usize].fetch_add(1, Ordering::Relaxed);
+                self.sender.alert(&self.line);
+            }
+        }
+        self.arena.reset();
+    }
+}
+
+/// A rule fires once if it holds for one of the two paths; of the rules for which either holds the first fires, or all,
+/// as configured.
+fn join(shared: &Shared, code: u16, matched: &mut Vec<RuleIndex>, opened: &[RuleIndex]) {
+    if opened.is_empty() || opened == matched {
+        return;
+    }
+    let either = |rule: &RuleIndex| matched.contains(rule) || opened.contains(rule);
+    let mut joined: Vec<RuleIndex> = shared.plan.program.rules_for(code).filter(either).collect();
+    if !shared.match_all {
+        joined.truncate(1);
+    }
+    *matched = joined;
+}
+
+fn path<'a>(event: &'a LiveEvent<'_>, arena: &'a Bump) -> Option<&'a [u8]> {
+    const NAME: FieldUse = FieldUse { id: fields::id("fd.name"), arg: FieldArg::None };
+    match event.extract(&NAME, arena) {
+        Some(Value::Str(text)) => Some(text),
+        _ => None,
+    }
+}
+
+impl Handler for Watch {
+    fn record(&mut self, raw: ring::Record<'_>) {
+        match record::decode(raw.bytes()) {
+            Ok(record::Record::Event(event)) => self.event(event),
+            Ok(other) => {
+                self.reset_asked &= !matches!(other, record::Record::Reset);
+                self.tasks.apply(&other);
+            }
+            Err(broken) => {
+                self.seen.broken += 1;
+                if self.seen.broken == 1 {
+                    log::write(Level::Error, format_args!("CPU {}: {broken}; such records are skipped", self.host.cpu));
+                }
+            }
+        }
+    }
+
+    fn damage(&mut self, damage: Damage) {
+        self.seen.damaged += 1;
+        log::write(Level::Error, format_args!("CPU {}: {damage}; records were lost", self.host.cpu));
+    }
+
+    fn idle(&mut self) {
+        self.host.clock = self.shared.clock.get();
+        self.host.users.refresh(Instant::now());
+    }
+
+    fn wants_reset(&mut self) -> bool {
+        let asks = self.tasks.wants_reset() && !self.reset_asked;
+        self.reset_asked |= asks;
+        asks
+    }
+}
