@@ -305,12 +305,14 @@ impl<'r> LiveEvent<'r> {
         let start = text.len();
         match self.arg(index, param) {
             Some(Arg::Number(n)) => self.push_meaning(index, param, n, text, arena),
-            Some(Arg::Text(given)) if matches!(param.ty, Type::FsPath | Type::FsRelPath) && !given.is_empty() => {
-                if let Some(path) = self.path_of_param(index, arena)
-                    && path != given
-                {
-                    text.push(path);
-                }
+            // An absolute path is shown as it was given, whatever it would be tidied to.
+            Some(Arg::Text(given))
+                if matches!(param.ty, Type::FsPath | Type::FsRelPath)
+                    && !matches!(given.first(), None | Some(b'/')) =>
+            {
+                // Below an unknown directory it stays what it is.
+                let path = self.path_of_param(index, arena).unwrap_or_default();
+                text.push(if path.first() == Some(&b'/') { path } else { b"" });
             }
             _ => {}
         }

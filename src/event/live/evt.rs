@@ -3,6 +3,7 @@
 use super::args::Arg;
 use super::{LiveEvent, answer, fs_path};
 use crate::driver::abi;
+use crate::event::arena_text::decimal;
 use crate::event::clock::{self, Form};
 use crate::event::flags::{self, open_bit};
 use crate::event::params::Family;
@@ -96,8 +97,8 @@ impl LiveEvent<'_> {
     }
 
     fn error_count<'a>(&self, of: impl Fn(ErrorKind) -> bool) -> Option<Value<'a>> {
-        let counts = self.ret()? < 0 && of(self.error_kind());
-        counts.then_some(Value::U64(1))
+        let failed = self.ret()? < 0;
+        of(self.error_kind()).then_some(Value::U64(u64::from(failed)))
     }
 
     fn is_type(&self, arg: &FieldArg) -> bool {
@@ -135,7 +136,7 @@ fn result<'a>(ret: i64, arena: &'a Bump) -> Value<'a> {
     }
     match flags::errno_name(ret.unsigned_abs()) {
         Some(name) => Value::Str(name.as_bytes()),
-        None => Value::Str(crate::event::arena_text::decimal(ret, arena)),
+        None => Value::Str(decimal(ret, arena)),
     }
 }
 
@@ -176,7 +177,12 @@ answer! {
         },
         "evt.rawarg" => ev.raw_value(&field.arg, arena),
         "evt.args" | "evt.info" => Some(Value::Str(ev.all_args(arena))),
-        "evt.res" => Some(result(ev.ret()?, arena)),
+        "evt.res" => {
+            let ret = ev.ret()?;
+            // A result that is declared as a number has no names for its errors.
+            let named = ev.def.and_then(|def| def.at(0)).is_none_or(|param| param.ty != Type::Int64);
+            Some(if named || ret >= 0 { result(ret, arena) } else { Value::Str(decimal(ret, arena)) })
+        },
         "evt.rawres" => Some(Value::I64(ev.ret()?)),
         "evt.failed" => Some(Value::Bool(ev.ret()? < 0)),
         "evt.is_open_read" => Some(Value::Bool(ev.opened_for(open_bit::READ))),

@@ -278,11 +278,22 @@ pub(super) fn push_address(ip: IpAddr, port: u16, text: &mut ArenaText<'_>) {
 impl<'r> LiveEvent<'r> {
     /// The descriptor the event is about, as the kernel knows it; None when there is none or the call failed.
     pub(super) fn descriptor(&self) -> Option<Descriptor<'r>> {
-        self.record.fd(self.def?.main_fd?).map(Descriptor::of)
+        self.record.fd(self.main_index()?).map(Descriptor::of)
+    }
+
+    /// The parameter with the descriptor the event is about: a copy when one was made, else what was to be copied.
+    fn main_index(&self) -> Option<u8> {
+        let def = self.def?;
+        let main = def.main_fd?;
+        match def.name {
+            "fcntl" if self.record.fd(0).is_some() => Some(0),
+            "dup" | "dup2" | "dup3" if self.record.head.ret < 0 => def.param("oldfd").map(|(index, _)| index),
+            _ => Some(main),
+        }
     }
 
     pub(super) fn main_socket(&self) -> Option<SocketRecord<'r>> {
-        self.record.fd(self.def?.main_fd?)?.socket
+        self.record.fd(self.main_index()?)?.socket
     }
 
     /// The event is about a descriptor, known or not. A command that returns one may be about another.
@@ -376,9 +387,7 @@ impl<'r> LiveEvent<'r> {
         }
         let Some(def) = self.def else { return "o" };
         match def.name {
-            "open" | "openat" | "openat2" if self.given_path(arena).is_some() => {
-                if self.open_flags().is_some_and(|f| f & 0x400 != 0) { "d" } else { "f" }
-            }
+            "open" | "openat" | "openat2" if self.given_path(arena).is_some() => "f",
             "creat" => "f",
             "accept" | "accept4" => "4",
             "socket" => match self.number_of_param(1).unwrap_or(0) as i32 {
@@ -402,8 +411,7 @@ impl<'r> LiveEvent<'r> {
     /// The number of the descriptor; -1 for one that was not made.
     fn fd_number(&self) -> Option<i64> {
         let def = self.def?;
-        let index = def.main_fd?;
-        let number = self.number_of_param(index)? as i64;
+        let number = self.number_of_param(self.main_index()?)? as i64;
         let made = def.has(abi::FSN_P_CREATES_FD);
         Some(if made && number < 0 && def.name != "memfd_create" { -1 } else { number })
     }

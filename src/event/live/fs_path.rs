@@ -38,6 +38,12 @@ impl LiveEvent<'_> {
         self.path_of_param(index, arena).map(Value::Str)
     }
 
+    /// The file of a call that changes one through its descriptor.
+    fn changed_file<'a>(&'a self, arena: &'a Bump) -> Option<Value<'a>> {
+        let by_descriptor = matches!(self.def?.name, "fchmod" | "fchown") && self.record.head.ret >= 0;
+        (by_descriptor && self.descriptor().is_some()).then(|| Value::Str(self.fd_name(arena)))
+    }
+
     /// The path of a call that takes a directory descriptor.
     fn beside_descriptor<'a>(&'a self, index: Option<u8>, arena: &'a Bump) -> Option<Value<'a>> {
         let index = index?;
@@ -69,8 +75,8 @@ pub(super) fn absolute<'a>(ev: &'a LiveEvent<'_>, which: Option<&str>, arena: &'
 answer! {
     /// fs.path.*
     fn extract(ev, _field, arena) {
-        "fs.path.name" => ev.operand(ev.def?.main_path, false, arena),
-        "fs.path.nameraw" => ev.operand(ev.def?.main_path, true, arena),
+        "fs.path.name" => ev.operand(ev.def?.main_path, false, arena).or_else(|| ev.changed_file(arena)),
+        "fs.path.nameraw" => ev.operand(ev.def?.main_path, true, arena).or_else(|| ev.changed_file(arena)),
         "fs.path.source" => ev.operand(ev.def?.path_source, false, arena),
         "fs.path.sourceraw" => ev.operand(ev.def?.path_source, true, arena),
         "fs.path.target" => ev.operand(ev.def?.path_target, false, arena),

@@ -195,7 +195,7 @@ answer! {
             FieldArg::Index(n) => {
                 str(ev.own_exec().and_then(|e| e.args().nth(*n as usize)).unwrap_or_default())
             }
-            _ => ev.own_exec().map(Exec::joined_args).filter(|args| !args.is_empty()).map(Value::Str),
+            _ => str(ev.itself()?.args()),
         },
         "proc.cmdnargs" => number(u64::from(ev.own_exec()?.arg_count())),
         "proc.cmdlenargs" => number(ev.own_exec()?.args().map(|a| a.len() as u64).sum()),

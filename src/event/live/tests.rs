@@ -183,7 +183,8 @@ fn relative_to_a_directory() {
         &mut world(),
         &unknown,
         &[
-            ("evt.arg.name", "<UNKNOWN>x"),
+            ("evt.arg.name", "x"),
+            ("evt.abspath", "<UNKNOWN>x"),
             ("evt.arg.dirfd", "99"),
             ("fs.path.name", "-"),
             ("fd.typechar", "o"),
@@ -457,7 +458,7 @@ fn a_container_is_told_by_its_control_group() {
             ("container.image.repository", "-"),
             ("fd.containername", "c0ffee000000:/x"),
             ("proc.cmdline", "sh"),
-            ("proc.args", "-"),
+            ("proc.args", ""),
             ("proc.exeline", "sh "),
             ("proc.pname", "-"),
         ],
