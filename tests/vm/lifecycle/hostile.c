@@ -2,7 +2,7 @@
 //
 // usage: hostile map               mappings and files that have to be refused, and with what
 //        hostile pages SECONDS     writes nonsense to the page it shares with the module, while others make events
-//        hostile ioctl COUNT SEED  that many ioctls at random
+//        hostile ioctl SECONDS SEED  ioctls at random
 //        hostile hold              opens the device, says its pid, waits for the end of stdin
 //
 // Prints a line for everything that is not as it should be. Exit status: 0 when there was no such line.
@@ -312,8 +312,9 @@ static void mode_pages(int seconds)
 		printf("there were no events at all\n"), bad = 1;
 }
 
-static void mode_ioctl(long count, unsigned int seed)
+static void mode_ioctl(int seconds, unsigned int seed)
 {
+	time_t end = time(NULL) + seconds;
 	static const unsigned long calls[] = {
 		FSN_IOC_INFO, FSN_IOC_CONFIG, FSN_IOC_ATTACH, FSN_IOC_START, FSN_IOC_STOP, FSN_IOC_SEED,
 	};
@@ -323,7 +324,7 @@ static void mode_ioctl(long count, unsigned int seed)
 	munmap(buffer + 2 * 4096, 4096);	// what runs over the end is a fault
 	for (int i = 0; i < 6; i++)
 		files[i] = device();
-	for (long n = 0; n < count; n++) {
+	while (time(NULL) < end) {
 		unsigned long call = calls[rand_r(&seed) % 6], argument;
 		int which = rand_r(&seed) % 6;
 
@@ -388,7 +389,7 @@ int main(int argc, char **argv)
 	else if (!strcmp(mode, "pages") && argc == 3)
 		mode_pages(atoi(argv[2]));
 	else if (!strcmp(mode, "ioctl") && argc == 4)
-		mode_ioctl(atol(argv[2]), atoi(argv[3]));
+		mode_ioctl(atoi(argv[2]), atoi(argv[3]));
 	else if (!strcmp(mode, "hold")) {
 		char c;
 

@@ -425,7 +425,7 @@ def hostile_and_killed():
     with load():
         for turn in range(8):
             # pylint: disable-next=consider-using-with
-            process = subprocess.Popen([program, *(("pages", "60") if turn % 2 else ("ioctl", "10000000", str(turn)))])
+            process = subprocess.Popen([program, *(("pages", "60") if turn % 2 else ("ioctl", "60", str(turn)))])
             time.sleep(1)
             process.kill()
             process.wait()
@@ -539,7 +539,7 @@ PARTS = {
               ("deleted program, folder, file", deleted_things), ("names of any bytes", strange_names),
               ("a tree 300 deep", deep_tree)],
     "hostile": [("hostile: mappings and ioctls refused", hostile("map")), ("hostile: nonsense in the shared page",
-                hostile("pages", "10")), ("hostile: random ioctls", hostile("ioctl", "20000", "7")),
+                hostile("pages", "10")), ("hostile: random ioctls", hostile("ioctl", "10", "7")),
                 ("hostile: killed at any moment", hostile_and_killed)],
 }
 
