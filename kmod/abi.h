@@ -253,7 +253,7 @@ struct fsn_task {
  * Success of execve and execveat is reported by the sched_process_exec tracepoint (FSN_EVENT_TRACEPOINT):
  * no attachments, everything is in the slot's exec record. Their failures are system-call exits: filename
  * as FSN_ATT_STR and argv as FSN_ATT_STRV of the parameters' indices. procexit has in @args: status, exit
- * code, signal, core dumped, pid of the new parent of its children. signaldeliver: sender, receiver, signal.
+ * code, signal, core dumped, pid of the new parent of its children. signaldeliver is in the table but never raised (probe.c).
  */
 struct fsn_event {
 	struct fsn_record h;
@@ -352,7 +352,6 @@ struct fsn_sock {
 /* Tracepoints a configuration asks for; exec, fork and exit are always attached while started. */
 #define FSN_TP_SYSCALLS	(1u << 0)	/* sys_exit */
 #define FSN_TP_PROCEXIT	(1u << 1)	/* events of exiting tasks */
-#define FSN_TP_SIGNAL	(1u << 2)	/* signal_deliver */
 #define FSN_TP_TASKS	(1u << 8)	/* only in fsn_info.attached: exec, fork, exit, free */
 
 /* fsn_config.features: captured only when asked for */

@@ -243,11 +243,6 @@ static inline bool fsn_access_ok(const void __user *from, unsigned long len)
 	hlist_for_each_entry_rcu(pos, head, member)
 #endif
 
-/* struct kernel_siginfo: 4.20. */
-#if !FSN_KERNEL(4, 20)
-#define kernel_siginfo siginfo
-#endif
-
 /* __poll_t and EPOLL*: 4.16. */
 #if !FSN_KERNEL(4, 16)
 typedef unsigned int __poll_t;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The tracepoint probes: what happens at a system call's return, at exec, fork, exit and signals.
+ * The tracepoint probes: what happens at a system call's return, at exec, fork and exit.
+ *
+ * signal_deliver is left alone: it runs under the signal lock, which timers take in interrupts, and describing a task there would
+ * wait for locks (fs->seq, rename_lock, mount_lock) whose holders such an interrupt may stop. lockdep showed it.
  *
  * Context: whatever the tracepoint gives - since 6.13 that may be preemptible - so every probe makes its own
  * (fsn_enter). No probe sleeps, prints or allocates more than an exec record. sched_process_free runs
@@ -14,13 +17,11 @@
 #include <linux/binfmts.h>
 #include <trace/events/sched.h>
 #include <trace/events/syscalls.h>
-#include <trace/events/signal.h>
 
 #include "ring.h"
 #include "task.h"
 
 #define CODE_PROCEXIT		186
-#define CODE_SIGNALDELIVER	232
 
 struct fsn_probe_config fsn_probe_config;
 
@@ -304,33 +305,6 @@ static void probe_free(void *data, struct task_struct *task)
 	fsn_ident_free(task);
 }
 
-/* Runs under current's signal lock, interrupts off. */
-static void probe_signal(void *data, int sig, struct kernel_siginfo *info, struct k_sigaction *action)
-{
-	struct fsn_ring *ring = fsn_enter();
-	struct fsn_event *ev;
-	struct fsn_out o;
-
-	if (unlikely(!ring))
-		return;
-	ring->siglock_held = true;
-	if (!can_record(ring) || from_consumer(ring))
-		goto out;
-	if (!event_begin(&o, ring, CODE_SIGNALDELIVER, 0))
-		goto out;
-	ev = (struct fsn_event *)o.start;
-	ev->flags |= FSN_EVENT_TRACEPOINT;
-	/* only signals sent by a process or a child's end say who sent them */
-	if (info && ((info->si_code <= 0 && info->si_code != SI_TIMER) || sig == SIGCHLD))
-		ev->args[0] = info->si_pid;
-	ev->args[1] = current->pid;
-	ev->args[2] = sig;
-	event_commit(&o);
-out:
-	ring->siglock_held = false;
-	fsn_leave(ring);
-}
-
 /* ---- attaching ------------------------------------------------------------------------------------------------- */
 
 /* bit of fsn_info.attached; the first four are always attached while tracing, the others as configured */
@@ -345,7 +319,6 @@ static struct fsn_tracepoint {
 	{ "sched_process_exit", probe_exit },
 	{ "sched_process_fork", probe_fork },
 	{ "sched_process_exec", probe_exec },
-	{ "signal_deliver", probe_signal, FSN_TP_SIGNAL },
 	{ "sys_exit", probe_sys_exit, FSN_TP_SYSCALLS },
 };
 
@@ -357,7 +330,6 @@ static inline void check_prototypes(void)
 	check_trace_callback_type_sched_process_fork(probe_fork);
 	check_trace_callback_type_sched_process_exit(probe_exit);
 	check_trace_callback_type_sched_process_free(probe_free);
-	check_trace_callback_type_signal_deliver(probe_signal);
 }
 
 void fsn_probes_drain(void)

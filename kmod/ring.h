@@ -32,7 +32,6 @@ struct fsn_ring {
 	u32 size;			/* bytes of the data area */
 	/* producer */
 	int busy;			/* a probe is running on this CPU */
-	bool siglock_held;		/* ... and current's signal lock is held around it */
 	u64 head;			/* the authoritative one */
 	u32 epoch;			/* what was sent before belongs to another epoch */
 	u32 reset_seen;

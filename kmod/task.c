@@ -161,15 +161,11 @@ static u64 lineage_hash(bool *unstable)
 }
 
 /* The controlling terminal of current. */
-static u32 tty_of_current(const struct fsn_ring *ring)
+static u32 tty_of_current(void)
 {
 	struct tty_struct *tty;
 	u32 dev = 0;
 
-	if (ring->siglock_held) {
-		tty = current->signal->tty;
-		return tty ? new_encode_dev(tty_devnum(tty)) : 0;
-	}
 	tty = get_current_tty();	/* takes the signal lock */
 	if (tty) {
 		dev = new_encode_dev(tty_devnum(tty));
@@ -413,7 +409,7 @@ static bool put_record(struct fsn_ring *ring, u16 index, struct fsn_slot *slot,
 	rec->gen = slot->gen + 1 ? slot->gen + 1 : 1;
 	rec->exec_id = image ? image->rec.id : 0;
 	fill_ids(rec, &slot->key);
-	rec->tty = slot->key.tty ? tty_of_current(ring) : 0;
+	rec->tty = slot->key.tty ? tty_of_current() : 0;
 	if (leader) {
 		rec->birth_exec_id = leader->birth_exec_id;
 		rec->birth_ppid = leader->birth_ppid;

@@ -236,9 +236,6 @@ fn driver_config(config: &Config, wanted: &CodeSet, codes: &CodeSet, features: &
     if by_name("procexit") {
         tracepoints |= abi::FSN_TP_PROCEXIT;
     }
-    if by_name("signaldeliver") {
-        tracepoints |= abi::FSN_TP_SIGNAL;
-    }
     let mut bits = [0; 8];
     for sc in wanted.iter() {
         bits[usize::from(sc) / 64] |= 1u64 << (sc % 64);

@@ -74,7 +74,7 @@ fn text(error: impl std::fmt::Display) -> String {
 /// Everything on, for the named system calls.
 fn config(syscalls: &str) -> Result<fsn_config, String> {
     let mut config = fsn_config {
-        tracepoints: abi::FSN_TP_SYSCALLS | abi::FSN_TP_PROCEXIT | abi::FSN_TP_SIGNAL,
+        tracepoints: abi::FSN_TP_SYSCALLS | abi::FSN_TP_PROCEXIT,
         features: abi::FSN_CAP_ENV | abi::FSN_CAP_DATA | abi::FSN_CAP_LINEAGE,
         snaplen: 80,
         ring_bytes: 8 << 20,

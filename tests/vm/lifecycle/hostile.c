@@ -58,7 +58,7 @@ static int device(void)
 static struct fsn_config valid(void)
 {
 	struct fsn_config c = {
-		.size = sizeof(c), .tracepoints = FSN_TP_SYSCALLS | FSN_TP_PROCEXIT | FSN_TP_SIGNAL,
+		.size = sizeof(c), .tracepoints = FSN_TP_SYSCALLS | FSN_TP_PROCEXIT,
 		.features = FSN_CAP_ENV | FSN_CAP_DATA | FSN_CAP_LINEAGE, .snaplen = 4096, .ring_bytes = RING,
 		.watermark = RING / 4, .latency_us = 1000,
 	};
