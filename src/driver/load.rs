@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module, init_module};
 use std::ffi::CStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -64,7 +64,8 @@ impl Loaded {
 impl Drop for Loaded {
     fn drop(&mut self) {
         if let Err(error) = self.unload_ours() {
-            eprintln!("falco-sensor: {error}");
+            // Nobody is left to return it to.
+            let _ = writeln!(io::stderr(), "falco-sensor: {error}");
         }
     }
 }
@@ -217,7 +218,8 @@ fn wait_for_device() {
         std::thread::sleep(Duration::from_millis(10));
     }
     if let Err(error) = make_node(&device) {
-        eprintln!("falco-sensor: {} was not created: {error}", device.display());
+        // Opening it will fail with a sentence of its own.
+        let _ = writeln!(io::stderr(), "falco-sensor: {} was not created: {error}", device.display());
     }
 }
 

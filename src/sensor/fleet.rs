@@ -1,6 +1,7 @@
 //! The loops of all CPUs: one thread per ring, each pinned to its CPU where that is allowed.
 
 use super::cpu_loop::{CpuLoop, Handler, Stop};
+use super::log::{self, Level};
 use crate::driver::device::{Device, Mapped};
 use crate::driver::error::Error;
 use crate::driver::ring::{self, Counters, Ring};
@@ -66,7 +67,7 @@ impl<H: Handler + Send + 'static> Fleet<H> {
             .spawn(move || {
                 pin(cpu);
                 if let Err(error) = cpu_loop.run(&mut handler) {
-                    eprintln!("falco-sensor: the loop of CPU {cpu} ended: {error}");
+                    log::write(Level::Critical, format_args!("the loop of CPU {cpu} ended: {error}"));
                 }
                 handler
             })
@@ -97,18 +98,27 @@ impl<H: Handler + Send + 'static> Fleet<H> {
 
     /// Stops the capture, lets every loop drain its ring, and gives the handlers back with the last counters.
     /// The device and the rings are closed when this returns.
-    pub fn stop(self) -> (Vec<H>, Counters) {
+    pub fn stop(mut self) -> (Vec<H>, Counters) {
         let _ = self.device.stop();
         self.members.iter().for_each(|m| m.stop.stop());
         let mut sum = Counters::default();
         let mut handlers = Vec::new();
-        for member in self.members {
+        for member in self.members.drain(..) {
             if let Ok(handler) = member.thread.join() {
                 handlers.push(handler);
             }
             sum += ring::counters(&member.memory);
         }
         (handlers, sum)
+    }
+}
+
+/// A start that failed half-way leaves no loop behind.
+impl<H> Drop for Fleet<H> {
+    fn drop(&mut self) {
+        let _ = self.device.stop();
+        self.members.iter().for_each(|m| m.stop.stop());
+        self.members.drain(..).for_each(|m| drop(m.thread.join()));
     }
 }
 

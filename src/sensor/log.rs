@@ -37,6 +37,12 @@ pub fn write(level: Level, message: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr().lock(), "{}: {}: {message}", now(), LOG_LEVELS[level as usize]);
 }
 
+/// Says that every ring is attached and the capture runs: whatever the level, because tests and service managers wait
+/// for it.
+pub fn ready(cpus: usize) {
+    let _ = writeln!(std::io::stderr().lock(), "ready: watching {cpus} CPUs");
+}
+
 /// UTC, to the second.
 fn now() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

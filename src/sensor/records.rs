@@ -2,6 +2,7 @@
 
 use super::cpu_loop::Handler;
 use super::fleet::Fleet;
+use super::log;
 use super::options::Options;
 use crate::driver::abi::{self, fsn_config};
 use crate::driver::ring::{Damage, Record};
@@ -50,7 +51,7 @@ pub fn run(options: &Options, syscalls: &str) -> Result<(), String> {
     let device = Device::open().map_err(text)?;
     let fleet = Fleet::start(device, &config, Box::new(|cpu| Printer { cpu, lines: Vec::new() })).map_err(text)?;
     let seeded = seed::seed(fleet.device(), Path::new("/proc"), true);
-    eprintln!("ready: watching {} CPUs", fleet.cpus());
+    log::ready(fleet.cpus());
     let end = options.seconds.map(|s| Instant::now() + Duration::from_secs(s));
 
     loop {
@@ -63,7 +64,7 @@ pub fn run(options: &Options, syscalls: &str) -> Result<(), String> {
         }
     }
     let (_, counters) = fleet.stop();
-    eprintln!("seeded: {seeded:?}\ncounters: {counters:?}");
+    let _ = writeln!(std::io::stderr(), "seeded: {seeded:?}\ncounters: {counters:?}");
     loaded.map_or(Ok(()), |l| l.unload().map_err(text))
 }
 

@@ -22,6 +22,7 @@ use crate::output::channel::{Channel, Output};
 use crate::output::{internal, queue};
 use crate::rules::Priority;
 use nix::sys::signal::Signal;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,7 +71,7 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
     let fleet = Fleet::start(device, &driver, Box::new(make)).map_err(text)?;
     let seeded = seed::seed(fleet.device(), &host_root().join("proc"), driver.features & abi::FSN_CAP_ENV != 0);
     log::write(Level::Debug, format_args!("told the module of {} older processes", seeded.told));
-    eprintln!("ready: watching {} CPUs", fleet.cpus());
+    log::ready(fleet.cpus());
 
     let mut control = Control {
         fleet,
@@ -282,7 +283,8 @@ struct Finished {
 impl Finished {
     fn report(&self, shared: &Shared) {
         let counts: Vec<u64> = shared.matches.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        print!("{}", statistics::alerts(&shared.plan.forms, &counts));
+        // Whoever read the alerts may be gone.
+        let _ = std::io::stdout().write_all(statistics::alerts(&shared.plan.forms, &counts).as_bytes());
         let (c, seen) = (&self.counters, &self.seen);
         log::write(
             Level::Info,
