@@ -28,12 +28,17 @@ pub enum Cond {
 /// Fields whose values are names of event types.
 pub(super) const EVENT_TYPE_FIELDS: [&str; 2] = ["evt.type", "syscall.type"];
 
+/// Fields compared by the addresses the value resolves to.
+const HOST_FIELDS: [&str; 4] = ["fd.cip.name", "fd.sip.name", "fd.lip.name", "fd.rip.name"];
+
 /// Types a condition against a scheme into a table.
 pub struct Lower<'s> {
     pub scheme: &'s dyn Scheme,
     pub table: Table,
     /// For an output: fields that cannot be filtered by are fine, and so are event types in transformers.
     pub printing: bool,
+    /// Ask the resolver for the hosts that conditions name. Only for programs that will run: it takes time.
+    pub resolving: bool,
 }
 
 fn error<T>(kind: ErrorKind, pos: Pos, message: impl Into<String>) -> Result<T, FilterError> {
@@ -42,7 +47,7 @@ fn error<T>(kind: ErrorKind, pos: Pos, message: impl Into<String>) -> Result<T, 
 
 impl<'s> Lower<'s> {
     pub fn new(scheme: &'s dyn Scheme) -> Self {
-        Lower { scheme, table: Table::default(), printing: false }
+        Lower { scheme, table: Table::default(), printing: false, resolving: false }
     }
 
     pub fn condition(&mut self, expr: &Expr) -> Result<Cond, FilterError> {
@@ -200,11 +205,11 @@ impl<'s> Lower<'s> {
             }
         }
         let name = def.map_or("", |(def, _)| def.name);
-        let scheme = self.scheme;
+        let (scheme, resolving) = (self.scheme, self.resolving);
         let key = PredicateKey { left: left_id, op: Some(op), modifier, right: RightKey::Values(values) };
         self.table.intern_predicate(key.clone(), |_| {
             let RightKey::Values(values) = &key.right else { unreachable!("built just above") };
-            let build = Build { scheme, ty: ty.ty, name, pos: right.pos() };
+            let build = Build { scheme, ty: ty.ty, name, pos: right.pos(), resolving };
             let check = if ty.list {
                 let set = build.set(values)?.plain();
                 match op {
@@ -303,6 +308,7 @@ struct Build<'a> {
     ty: Type,
     name: &'a str,
     pos: Pos,
+    resolving: bool,
 }
 
 impl Build<'_> {
@@ -311,6 +317,20 @@ impl Build<'_> {
     }
 
     fn test(&self, op: Op, modifier: Option<Modifier>, values: &[Text]) -> Result<Test, FilterError> {
+        let plain = modifier.is_none();
+        if self.name == "evt.around" && !(plain && op == Op::Eq) {
+            return error(ErrorKind::Operator, self.pos, "field 'evt.around' supports only '='");
+        }
+        if HOST_FIELDS.contains(&self.name) {
+            return match op {
+                Op::Eq | Op::Ne | Op::In if plain => self.hosts(op, values),
+                _ => error(
+                    ErrorKind::Operator,
+                    self.pos,
+                    format!("field '{}' supports only '=', '!=' and 'in'", self.name),
+                ),
+            };
+        }
         if let Some(modifier) = modifier {
             // The two that are plain set membership.
             return match (op, modifier) {
@@ -346,10 +366,7 @@ impl Build<'_> {
     fn one(&self, op: Op, text: &[u8]) -> Result<Test, FilterError> {
         if self.name == "evt.around" {
             let Literal::U64(ms) = self.literal(text)? else { unreachable!("declared as UINT64") };
-            return match op {
-                Op::Eq => Ok(TestKind::Within(ms).plain()),
-                _ => error(ErrorKind::Operator, self.pos, "field 'evt.around' supports only '='"),
-            };
+            return Ok(TestKind::Within(ms).plain());
         }
         if matches!(op, Op::BContains | Op::BStartsWith) {
             let needle = literal::parse_hex(text).map_err(|m| FilterError::new(ErrorKind::Literal, self.pos, m))?;
@@ -391,6 +408,18 @@ impl Build<'_> {
             }
         };
         Ok(kind.plain())
+    }
+
+    /// Host names: the field's address is compared with what the names resolve to now.
+    fn hosts(&self, op: Op, values: &[Text]) -> Result<Test, FilterError> {
+        let mut set = hashbrown::HashSet::new();
+        for value in values {
+            self.literal(value)?;
+            if let (true, Ok(name)) = (self.resolving, std::str::from_utf8(value)) {
+                set.extend(self.scheme.resolve_host(name));
+            }
+        }
+        Ok(Test { kind: TestKind::AddrSet(set), negate: op == Op::Ne })
     }
 
     fn set(&self, values: &[Text]) -> Result<TestKind, FilterError> {

@@ -108,7 +108,8 @@ pub struct Compiler<'s> {
 
 impl<'s> Compiler<'s> {
     pub fn new(scheme: &'s dyn Scheme, matching: Matching) -> Self {
-        Compiler { lower: Lower::new(scheme), rules: Vec::new(), syscalls: CodeSet::EMPTY, matching }
+        let lower = Lower { resolving: true, ..Lower::new(scheme) };
+        Compiler { lower, rules: Vec::new(), syscalls: CodeSet::EMPTY, matching }
     }
 
     /// Adds a rule; rules are tried in the order they are added. Macros must be resolved.

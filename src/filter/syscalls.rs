@@ -80,6 +80,15 @@ mod tests {
     }
 
     #[test]
+    fn host_names_take_few_operators() {
+        let check = |text: &str| crate::filter::lower::Lower::new(&SyscallScheme).condition(&parse(text).unwrap());
+        assert!(check("fd.sip.name in (a.example, b.example)").is_ok());
+        for bad in ["fd.sip.name contains a", "fd.sip.name = anyof (a)", "evt.around[1] in (2)", "evt.around[1] > 2"] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn other_fields_are_neutral() {
         let all = SyscallScheme.universe();
         for text in ["proc.name=x", "not proc.name=x", "evt.type=open or proc.name=x", "evt.type startswith open"] {
