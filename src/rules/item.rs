@@ -93,9 +93,9 @@ pub struct Item<'n> {
     pub overrides: Vec<(String, Override)>,
 }
 
-const LIST_KEYS: &[&str] = &["list", "items", "append", "override"];
-const MACRO_KEYS: &[&str] = &["macro", "condition", "append", "override"];
-const RULE_KEYS: &[&str] = &[
+pub(super) const LIST_KEYS: &[&str] = &["list", "items", "append", "override"];
+pub(super) const MACRO_KEYS: &[&str] = &["macro", "condition", "append", "override"];
+pub(super) const RULE_KEYS: &[&str] = &[
     "rule",
     "condition",
     "output",
