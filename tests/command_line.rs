@@ -68,6 +68,8 @@ fn json_results_are_json() {
     let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
     let (status, out, _) = folder.run(&["-c", "c.yaml", "-o", "json_output=true", "-V", "r.yaml"]);
     assert_eq!((status, &json(&out)["falco_load_results"][0]["successful"]), (0, &true.into()));
+    let (status, out, _) = folder.run(&["-c", "c.yaml", "-r", "r.yaml", "-o", "json_output=true", "-l", "r"]);
+    assert_eq!((status, &json(&out)["rules"][0]["info"]["name"]), (0, &"r".into()));
     let (status, out, _) = folder.run(&["-c", "c.yaml", "-o", "json_output=true", "-V", "bad.yaml"]);
     let result = &json(&out)["falco_load_results"][0];
     assert_eq!((status, &result["errors"][0]["code"]), (1, &"LOAD_ERR_COMPILE_CONDITION".into()));

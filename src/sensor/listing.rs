@@ -6,6 +6,7 @@ use crate::driver::{abi, load, table};
 use crate::event::fields::FIELDS;
 use crate::event::types::{Age, EVENTS, EventCode, SYSCALLS};
 use crate::event::value::{ArgKind, FieldDef};
+use crate::rules::describe::{describe, describe_text};
 use crate::rules::{ENGINE_VERSION, Environment, LoadedRules};
 use serde_json::json;
 use std::fmt::Write;
@@ -141,44 +142,16 @@ pub fn version(as_json: bool) -> String {
 /// `-L` and `-l`.
 pub fn rules(
     loaded: &LoadedRules,
-    _environment: &Environment<'_>,
+    environment: &Environment<'_>,
     name: Option<&str>,
-    _as_json: bool,
+    as_json: bool,
 ) -> Result<String, String> {
-    let chosen = loaded.rules.iter().filter(|rule| name.is_none_or(|name| rule.name == name));
-    let mut text = format!("{:<50} {}\n{:<50} {}\n", "Rule", "Description", "----", "-----------");
-    let mut found = false;
-    for rule in chosen {
-        found = true;
-        let mut column = rule.name.as_str();
-        let words = rule.desc.split_whitespace();
-        for line in wrapped(words, 70) {
-            let _ = writeln!(text, "{column:<50} {line}");
-            column = "";
-        }
-        text.push('\n');
+    if let Some(name) = name
+        && !loaded.rules.iter().any(|rule| rule.name == name)
+    {
+        return Err(format!("-l: there is no rule '{name}'"));
     }
-    match name {
-        Some(name) if !found => Err(format!("-l: there is no rule '{name}'")),
-        _ => Ok(text),
-    }
-}
-
-fn wrapped<'t>(words: impl Iterator<Item = &'t str>, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in words {
-        if let Some(line) = lines.last_mut()
-            && (line.is_empty() || line.len() + 1 + word.len() <= width)
-        {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
+    Ok(if as_json { format!("{}\n", describe(loaded, environment, name)) } else { describe_text(loaded, name) })
 }
 
 /// `--support`.

@@ -9,10 +9,11 @@ use crate::event::types::{self, EventCode};
 use crate::event::value::{FieldArg, FieldUse};
 use crate::filter::format::{Format, Source};
 use crate::filter::scheme::CodeSet;
-use crate::filter::{Matching, Program, SyscallScheme};
+use crate::filter::{Matching, Program, RuleIndex, SyscallScheme};
 use crate::output::alert::{RuleForm, RuleParts, Style};
 use crate::rules::output::{Append, ExtraText, OutputAdditions};
 use crate::rules::{Environment, FileResult, LoadedRules, Loader, Priority, Selected, Selection, Selector};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// The source this sensor watches.
@@ -145,6 +146,7 @@ pub fn plan(config: &Config, loaded: &LoadedRules, style: &Style) -> Result<Plan
     let mut warnings = Vec::new();
     let wanted = wanted(&config.base_syscalls, &program, &mut warnings);
     let driver = driver_config(config, &wanted, program.event_codes(), &features);
+    warn_of_silent_rules(loaded, selection.rules(), &program, &wanted, &mut warnings);
     let rows = table::syscalls().iter().filter(|s| wanted.contains(s.sc));
     let mut captured: Vec<&'static str> = rows.map(table::syscall_name).collect();
     captured.sort_unstable();
@@ -224,6 +226,25 @@ fn wanted(base: &BaseSyscalls, program: &Program, warnings: &mut Vec<String>) ->
         wanted = wanted.difference(&high_volume);
     }
     wanted
+}
+
+/// Names the rules none of whose events is captured: they would be silent, and look as if all were well.
+fn warn_of_silent_rules(
+    loaded: &LoadedRules,
+    running: &[RuleIndex],
+    program: &Program,
+    wanted: &CodeSet,
+    warnings: &mut Vec<String>,
+) {
+    let mut events: CodeSet = table::syscalls().iter().filter(|s| wanted.contains(s.sc)).map(|s| s.event).collect();
+    types::codes_of_event("procexit").iter().for_each(|code| events.insert(code.0));
+    let heard: HashSet<RuleIndex> = events.iter().flat_map(|code| program.rules_for(code)).collect();
+    for index in running.iter().filter(|index| !heard.contains(index)) {
+        let rule = loaded.rule(*index);
+        if rule.source == SOURCE {
+            warnings.push(format!("rule '{}' cannot fire: none of the events it names is captured", rule.name));
+        }
+    }
 }
 
 fn driver_config(config: &Config, wanted: &CodeSet, codes: &CodeSet, features: &Features) -> fsn_config {

@@ -56,6 +56,19 @@ fn high_volume_calls_need_to_be_asked_for() {
 }
 
 #[test]
+fn rules_that_cannot_fire_are_named() {
+    let silent = |condition: &str| {
+        planned(&rule(condition, "x"), |_| {}).warnings.iter().any(|w| w.contains("rule 'r' cannot fire"))
+    };
+    assert!(silent("evt.type = signaldeliver"));
+    assert!(silent("evt.type = read"));
+    assert!(silent("evt.type = openat and evt.type = connect"));
+    for sounding in ["evt.type = procexit", "evt.type in (read, openat)", "proc.name = x", "evt.type = getpid"] {
+        assert!(!silent(sounding), "{sounding}");
+    }
+}
+
+#[test]
 fn features_follow_conditions_and_outputs() {
     let features = |condition: &str, output: &str| planned(&rule(condition, output), |_| {}).driver.features;
     let (env, data, base) = (abi::FSN_CAP_ENV, abi::FSN_CAP_DATA, abi::FSN_CAP_LINEAGE);
