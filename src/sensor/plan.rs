@@ -236,7 +236,9 @@ fn warn_of_silent_rules(
     wanted: &CodeSet,
     warnings: &mut Vec<String>,
 ) {
-    let mut events: CodeSet = table::syscalls().iter().filter(|s| wanted.contains(s.sc)).map(|s| s.event).collect();
+    // Of the tracepoints only the end of a process is an event.
+    let is_call = |s: &&abi::fsn_syscall_def| s.flags & abi::FSN_SC_TRACEPOINT == 0 && wanted.contains(s.sc);
+    let mut events: CodeSet = table::syscalls().iter().filter(is_call).map(|s| s.event).collect();
     types::codes_of_event("procexit").iter().for_each(|code| events.insert(code.0));
     let heard: HashSet<RuleIndex> = events.iter().flat_map(|code| program.rules_for(code)).collect();
     for index in running.iter().filter(|index| !heard.contains(index)) {
