@@ -305,9 +305,11 @@ impl<'r> LiveEvent<'r> {
         let start = text.len();
         match self.arg(index, param) {
             Some(Arg::Number(n)) => self.push_meaning(index, param, n, text, arena),
-            // An absolute path is shown as it was given, whatever it would be tidied to.
+            // An absolute path is shown as it was given, whatever it would be tidied to; what the kernel says of the
+            // task is no path from its directory.
             Some(Arg::Text(given))
                 if matches!(param.ty, Type::FsPath | Type::FsRelPath)
+                    && !matches!(param.source, Source::Task(_))
                     && !matches!(given.first(), None | Some(b'/')) =>
             {
                 // Below an unknown directory it stays what it is.
@@ -326,8 +328,10 @@ impl<'r> LiveEvent<'r> {
             Type::Fd if signed == i64::from(libc::AT_FDCWD) => text.push_str("AT_FDCWD"),
             Type::Fd if signed < 0 => push_errno(signed, text),
             Type::Fd => {
-                if let Some(fd) = self.record.fd(index) {
-                    self.push_descriptor(Descriptor::of(fd), index, text, arena);
+                // A number that is the main descriptor's is that descriptor.
+                let same = || self.descriptor().filter(|main| i64::from(main.number()) == signed);
+                if let Some(fd) = self.record.fd(index).map(Descriptor::of).or_else(same) {
+                    self.push_descriptor(fd, index, text, arena);
                 }
             }
             Type::Pid => text.push(self.task.and_then(|t| t.name_of_pid(signed)).unwrap_or_default()),

@@ -168,6 +168,11 @@ impl<'r> Descriptor<'r> {
         Descriptor { record, kind }
     }
 
+    /// Its number.
+    pub(super) const fn number(&self) -> i32 {
+        self.record.head.fd
+    }
+
     pub(super) const fn kind(&self) -> Kind {
         self.kind
     }
@@ -313,8 +318,8 @@ impl<'r> LiveEvent<'r> {
         let socket = self.main_socket()?;
         socket.local()?;
         let peer = match self.family() {
-            // What connect was given is where it went; the socket knows when it got there.
-            Family::Connect if socket.remote().is_some() => None,
+            // The socket knows where it got; when it got nowhere, what connect was given is where it was to go.
+            Family::Connect if socket.head.rport != 0 => None,
             _ if socket.head.flags & abi::FSN_SOCK_CONNECTED != 0 => None,
             _ => self.named_peer(),
         };

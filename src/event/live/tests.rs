@@ -1,7 +1,7 @@
 //! Fields of described events, with the values the reference shows for the same calls.
 
 use super::*;
-use crate::event::synthetic::{EventSpec, Fd, Process, Task, World};
+use crate::event::synthetic::{EventSpec, Fd, Process, START, Task, World};
 use crate::event::text::{Buffers, push_text};
 use crate::event::value::FieldArg;
 
@@ -243,6 +243,9 @@ fn connections() {
             ("fd.lport", "51332"),
             ("fd.rport", "443"),
             ("fd.ip", "(198.51.100.7,203.0.113.9)"),
+            ("fd.net", "(<IPNET>,<IPNET>)"),
+            ("fd.snet", "<IPNET>"),
+            ("fd.sip.name", "203.0.113.9"),
             ("fd.port", "(51332,443)"),
             ("fd.connected", "true"),
             ("fd.name_changed", "true"),
@@ -271,6 +274,32 @@ fn connections() {
             ("fd.cip", "10.9.9.9"),
             ("fd.lport", "80"),
             ("evt.arg.tuple", "10.9.9.9:5555->10.0.0.1:80"),
+        ],
+    );
+    let refused = EventSpec::new("connect")
+        .ret(-111)
+        .fd(
+            "fd",
+            7,
+            Fd::Socket {
+                local: Some("[2001:db8::7]:39294".parse().expect("address")),
+                remote: None,
+                kind: libc::SOCK_STREAM,
+                role: abi::FSN_ROLE_CLIENT,
+            },
+        )
+        .address("addr", "[2001:db8::9]:9".parse().expect("address"));
+    check(
+        &mut world(),
+        &refused,
+        &[
+            ("fd.name", "2001:db8::7:39294->2001:db8::9:9"),
+            ("fd.typechar", "6"),
+            ("fd.sip", "2001:db8::9"),
+            ("fd.sport", "9"),
+            ("fd.connected", "false"),
+            ("fd.name_changed", "false"),
+            ("evt.arg.addr", "2001:db8::9:9"),
         ],
     );
     let failed = EventSpec::new("accept4").ret(-11);
@@ -344,6 +373,9 @@ fn descriptors_without_a_path() {
         &unix,
         &[("fd.name", ""), ("fd.typechar", "u"), ("fd.sockfamily", "unix"), ("evt.arg.fd", "<u>"), ("fd.sip", "-")],
     );
+    let copied =
+        EventSpec::new("dup2").fd("res", 77, Fd::file("/a")).fd("oldfd", 3, Fd::file("/a")).number("newfd", 77);
+    check(&mut world(), &copied, &[("evt.args", "res=77(<f>/a) oldfd=3(<f>/a) newfd=77(<f>/a)"), ("fd.num", "77")]);
     let closed = EventSpec::new("close").ret(-9).arg(0, 12345);
     check(
         &mut world(),
@@ -438,6 +470,58 @@ fn the_process_and_its_lineage() {
             ("evt.arg.args", "-x."),
             ("evt.arg.filename", "/nosuch"),
             ("proc.exepath", "/usr/bin/cat"),
+        ],
+    );
+}
+
+#[test]
+fn times_of_a_process_and_its_executable() {
+    let mut process = Process::new(9, "/tmp/dropped", &["dropped"]);
+    process.exec.exe_ctime = START + 1_500_000_000;
+    process.exec.exe_mtime = START + 1_000_000_000;
+    let mut task = Task::new(process).parent(Process::new(1, "/sbin/init", &["init"]));
+    // Started 2 s after the boot, in a namespace that started 1 s after it; the event comes after 1 s of the module.
+    task.head.pid_start = 2_000_000_000;
+    task.head.pidns_init_start = 1_000_000_000;
+    let id = "c0ffee0000000000000000000000000000000000000000000000000000000001";
+    let mut world = World::new();
+    world.host.clock.wall_minus_module += 4_000_000_000;
+    world.task(&task.cgroup(&format!("/docker/{id}")));
+    check(
+        &mut world,
+        &EventSpec::new("execve").tracepoint(),
+        &[
+            ("evt.num", "1"),
+            ("proc.pid.ts", "1767225602000000000"),
+            ("proc.duration", "3000000000"),
+            ("proc.ppid.duration", "4000000000"),
+            ("proc.exe_ino", "109"),
+            ("proc.exe_ino.ctime", "1767225601500000000"),
+            ("proc.exe_ino.mtime", "1767225601000000000"),
+            ("proc.exe_ino.ctime_duration_proc_start", "500000000"),
+            ("proc.exe_ino.ctime_duration_pidns_start", "500000000"),
+            ("proc.pidns_init_start_ts", "1767225601000000000"),
+            ("container.start_ts", "1767225601000000000"),
+            ("container.duration", "4000000000"),
+        ],
+    );
+}
+
+#[test]
+fn an_executable_in_memory_has_no_directory() {
+    let mut process = Process::new(163, "/memfd:payload (deleted)", &["memtrue"]).comm("11");
+    process.exec_flags = abi::FSN_EXEC_MEMFD | abi::FSN_EXEC_DELETED;
+    let mut world = World::new();
+    world.task(&Task::new(process).cwd("/tmp"));
+    check(
+        &mut world,
+        &EventSpec::new("execve").tracepoint(),
+        &[
+            ("proc.exepath", "memfd:payload"),
+            ("proc.is_exe_from_memfd", "true"),
+            ("evt.arg.trusted_exepath", "memfd:payload"),
+            ("evt.arg.flags", "EXE_WRITABLE|EXE_FROM_MEMFD"),
+            ("proc.cmdline", "11"),
         ],
     );
 }
