@@ -5,6 +5,7 @@
 //! Invariant: a condition that compiles cannot fail on any event.
 
 pub mod ast;
+pub mod deep;
 pub mod details;
 #[cfg(test)]
 mod equivalence;

@@ -78,7 +78,7 @@ impl fmt::Debug for CodeSet {
 }
 
 /// Fields and event types of one source.
-pub trait Scheme {
+pub trait Scheme: Sync {
     /// Field of exactly this name.
     fn field(&self, name: &str) -> Option<FieldId>;
 

@@ -114,7 +114,7 @@ fn mentioned_lists(loaded: &LoadedRules, condition: &str) -> Vec<String> {
 }
 
 fn mentioned_macros(loaded: &LoadedRules, condition: &str) -> Vec<String> {
-    let text = lists::substitute(condition, &mut loaded.lists.clone());
+    let Some(text) = lists::substitute(condition, &mut loaded.lists.clone()) else { return Vec::new() };
     match parser::parse_with(&text, parser::RULES_MAX_DEPTH) {
         Ok((expr, _)) => Details::of(&expr).macros.into_iter().collect(),
         Err(_) => Vec::new(),

@@ -46,34 +46,44 @@ fn delimits(b: Option<&u8>) -> bool {
     matches!(b, None | Some(b' ' | b'\t' | b'\n' | b'\r' | b'(' | b')' | b',' | b'='))
 }
 
-/// Replaces the names of all lists in a condition, and marks those used.
-pub fn substitute(condition: &str, lists: &mut [ResolvedList]) -> String {
+/// Bytes a condition may grow to; lists of lists get there in a few lines.
+const MAX_BYTES: usize = 4 << 20;
+
+/// Replaces the names of all lists in a condition, and marks those used. None when it grows too large.
+pub fn substitute(condition: &str, lists: &mut [ResolvedList]) -> Option<String> {
     let mut text = condition.to_owned();
     for list in lists {
-        if list.name.is_empty() {
+        if list.name.is_empty() || !text.contains(&list.name) {
             continue;
         }
-        let mut from = 0;
-        while let Some(at) = text[from..].find(&list.name).map(|i| from + i) {
+        let new = list.items.iter().map(|i| quoted_item(i)).collect::<Vec<_>>().join(", ");
+        let mut out = String::with_capacity(text.len());
+        // Text before `from` is in `out`, as it was or replaced.
+        let (mut from, mut search) = (0, 0);
+        while let Some(at) = text[search..].find(&list.name).map(|i| search + i) {
             let end = at + list.name.len();
             let bytes = text.as_bytes();
             if !(delimits(at.checked_sub(1).map(|i| &bytes[i])) && delimits(bytes.get(end))) {
                 // Names may start with any character; step over it whole.
-                from = at + text[at..].chars().next().map_or(1, char::len_utf8);
+                search = at + text[at..].chars().next().map_or(1, char::len_utf8);
                 continue;
             }
             list.used = true;
-            let (at, end, new) = if list.items.is_empty() {
-                let (at, end) = without_comma(bytes, at, end);
-                (at, end, String::new())
-            } else {
-                (at, end, list.items.iter().map(|i| quoted_item(i)).collect::<Vec<_>>().join(", "))
-            };
-            text.replace_range(at..end, &new);
-            from = at + new.len();
+            out.push_str(&text[from..at]);
+            out.push_str(&new);
+            (from, search) = (end, end);
+            if list.items.is_empty() {
+                from = without_comma(&mut out, bytes, end);
+                search = from;
+            }
+            if out.len() > MAX_BYTES {
+                return None;
+            }
         }
+        out.push_str(&text[from..]);
+        text = out;
     }
-    text
+    Some(text)
 }
 
 /// Does a condition name this list, before anything is replaced?
@@ -93,18 +103,16 @@ fn quoted_item(item: &str) -> String {
     }
 }
 
-/// Widens a range by one neighbouring comma: the left one first.
-fn without_comma(bytes: &[u8], at: usize, end: usize) -> (usize, usize) {
+/// Removes one comma beside an empty replacement: the last one before it, else the one that follows. Gives where the
+/// text goes on.
+fn without_comma(out: &mut String, bytes: &[u8], end: usize) -> usize {
     let blank = |b: &&u8| matches!(**b, b' ' | b'\t' | b'\n' | b'\r');
-    let left = bytes[..at].iter().rev().take_while(blank).count();
-    if at > left && bytes[at - left - 1] == b',' {
-        return (at - left - 1, end);
+    if let Some(kept) = out.trim_end_matches([' ', '\t', '\n', '\r']).strip_suffix(',') {
+        out.truncate(kept.len());
+        return end;
     }
     let right = bytes[end..].iter().take_while(blank).count();
-    if bytes.get(end + right) == Some(&b',') {
-        return (at, end + right + 1);
-    }
-    (at, end)
+    if bytes.get(end + right) == Some(&b',') { end + right + 1 } else { end }
 }
 
 #[cfg(test)]
@@ -121,7 +129,7 @@ mod tests {
                 refers: Vec::new(),
             })
             .collect();
-        substitute(condition, &mut lists)
+        substitute(condition, &mut lists).unwrap()
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::macros::{self, ParsedMacro};
 use super::result::{Context, ErrorCode, FileResult, LoadError, LoadWarning, Source, WarningCode};
 use super::{Environment, exceptions, yaml};
 use crate::filter::ast::{Expr, Pos};
+use crate::filter::deep::on_large_stack;
 use crate::filter::error::WarningKind;
 use crate::filter::lower::Lower;
 use crate::filter::program::{Compiler, Matching, Program, RuleIndex};
@@ -71,14 +72,17 @@ impl LoadedRules {
         selected: impl IntoIterator<Item = RuleIndex>,
         matching: Matching,
     ) -> Result<Program, FilterError> {
-        let mut compiler = Compiler::new(scheme, matching);
-        for index in selected {
-            let rule = self.rule(index);
-            if rule.source == source {
-                compiler.add(index, &rule.condition)?;
+        let selected: Vec<RuleIndex> = selected.into_iter().collect();
+        on_large_stack(|| {
+            let mut compiler = Compiler::new(scheme, matching);
+            for index in selected {
+                let rule = self.rule(index);
+                if rule.source == source {
+                    compiler.add(index, &rule.condition)?;
+                }
             }
-        }
-        Ok(compiler.finish())
+            Ok(compiler.finish())
+        })
     }
 }
 
@@ -128,7 +132,7 @@ impl<'e> Loader<'e> {
         let source = Arc::new(Source { name: name.to_owned(), text });
         let mut result = FileResult::new(name);
         let mut warnings = Vec::new();
-        match self.try_load(&source, &mut warnings, &mut result) {
+        match on_large_stack(|| self.try_load(&source, &mut warnings, &mut result)) {
             Ok(loaded) => self.loaded = loaded,
             Err(error) => result.errors.push(error),
         }
@@ -183,7 +187,7 @@ impl<'e> Loader<'e> {
 
         let mut parsed: Vec<ParsedMacro> = Vec::with_capacity(collected.macros.len());
         for item in &collected.macros {
-            let text = lists::substitute(&item.condition, &mut lists);
+            let text = substitute(&item.condition, &mut lists, &item.context)?;
             let expr = parse(&text, &item.context)?;
             parsed.push(ParsedMacro { name: item.name.clone(), index: item.index, visibility: item.visibility, expr });
         }
@@ -238,7 +242,7 @@ impl<'e> Loader<'e> {
         warnings: &mut Vec<LoadWarning>,
     ) -> Result<Rule, Failure> {
         let written = exceptions::apply(&item.condition, &item.exceptions);
-        let text = lists::substitute(&written, lists);
+        let text = substitute(&written, lists, &item.context)?;
         let inside = |pos: Pos| item.context.inside("condition expression", &text, pos);
         let expr = parse(&text, &item.context)?;
         let condition = macros::resolve(&expr, parsed, None, used)
@@ -338,6 +342,11 @@ fn failure(item: &RuleItem, code: ErrorCode, e: FilterError, at: &dyn Fn(Pos) ->
         }));
     }
     Failure::Error(Box::new(error(code, &at(e.pos), e.message)))
+}
+
+fn substitute(text: &str, lists: &mut [ResolvedList], context: &Context) -> Result<String, LoadError> {
+    lists::substitute(text, lists)
+        .ok_or_else(|| error(ErrorCode::Validate, context, "the condition grows too large when its lists are expanded"))
 }
 
 fn parse(text: &str, context: &Context) -> Result<Expr, LoadError> {
