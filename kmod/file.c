@@ -40,7 +40,8 @@ static bool path_is_outside(const struct path *path)
 	fsn_fs_paths(fs, &pwd, &root);
 	if (!root.mnt || root.dentry == root.mnt->mnt_root)
 		return false;
-	return !path_is_under(path, &root);
+	/* not const until 4.10 */
+	return !path_is_under((struct path *)path, &root);
 }
 
 u32 fsn_path_text(const struct path *path, char *buf, u32 size, const char **text, u32 *flags)
@@ -82,7 +83,7 @@ u32 fsn_overlay_layer(const struct dentry *dentry)
 	}
 }
 
-static void describe(struct fsn_fd *fd, int nr, const struct file *file)
+static void describe(struct fsn_fd *fd, int nr, struct file *file)
 {
 	const struct inode *inode = file_inode(file);
 	const struct dentry *dentry = file->f_path.dentry;

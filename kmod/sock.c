@@ -118,6 +118,9 @@ static u8 guess_role(const struct fsn_sock *s)
 {
 	if (s->state == TCP_LISTEN)
 		return FSN_ROLE_SERVER;
+	/* of two connected unix sockets the one that a program gave a name was listening */
+	if ((s->flags & FSN_SOCK_CONNECTED) && !s->lname_len != !s->rname_len)
+		return s->lname_len ? FSN_ROLE_SERVER : FSN_ROLE_CLIENT;
 	if (!s->lport || !s->rport)
 		return FSN_ROLE_NONE;
 	if ((s->lport < EPHEMERAL_PORTS) != (s->rport < EPHEMERAL_PORTS))
