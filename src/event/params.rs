@@ -72,6 +72,10 @@ pub struct Param {
     /// Class of its symbols; empty when it has none.
     pub class_name: &'static str,
     pub class: Option<&'static Class>,
+    /// From the kernel's number to the format's; None where they are the same.
+    pub convert: Option<fn(u32) -> u32>,
+    /// The number means this only at one level of a socket's options.
+    pub socket_level: bool,
     /// Set by the kernel: absent when the call failed.
     pub on_success: bool,
     /// Translated by its class, but shown as a number.
@@ -94,6 +98,8 @@ pub struct EventDef {
     /// `fs.path.source` and `.target` of a call with two.
     pub path_source: Option<u8>,
     pub path_target: Option<u8>,
+    /// The parameter called `flags`.
+    pub flags: Option<u8>,
     /// The kinds of call that are asked for by name on the path of an event.
     pub family: Family,
 }
@@ -113,6 +119,9 @@ pub enum Family {
     Receive,
     Exec,
     Socket,
+    Fcntl,
+    /// dup, dup2, dup3.
+    Dup,
 }
 
 impl EventDef {
@@ -155,11 +164,13 @@ fn all() -> Vec<Option<EventDef>> {
         }
         let name = table::event_name(row);
         let index = |i: i16| u8::try_from(i).ok().filter(|i| u16::from(*i) < row.nparams);
+        let params: Box<[Param]> = table::params(row).iter().map(|row| param(row, name)).collect();
         all[code] = Some(EventDef {
             code: EventCode(row.code),
             name,
             props: row.props,
-            params: table::params(row).iter().map(param).collect(),
+            flags: (0u8..).zip(params.iter()).find(|(_, p)| p.name == "flags").map(|(index, _)| index),
+            params,
             main_fd: index(row.main_fd),
             main_path: index(row.main_path),
             path_source: index(row.path_source),
@@ -181,6 +192,8 @@ fn family(name: &str) -> Family {
         "recv" | "recvfrom" | "recvmsg" | "recvmmsg" => Family::Receive,
         "execve" | "execveat" => Family::Exec,
         "socket" => Family::Socket,
+        "fcntl" => Family::Fcntl,
+        "dup" | "dup2" | "dup3" => Family::Dup,
         _ => Family::Other,
     }
 }
@@ -194,7 +207,7 @@ fn class_name(row: &'static fsn_param) -> &'static str {
     unsafe { std::ffi::CStr::from_ptr(row.flags) }.to_str().unwrap_or_default()
 }
 
-fn param(row: &'static fsn_param) -> Param {
+fn param(row: &'static fsn_param, event: &str) -> Param {
     let class_name = class_name(row);
     Param {
         name: table::param_name(row),
@@ -208,6 +221,8 @@ fn param(row: &'static fsn_param) -> Param {
         dirfd: u8::try_from(row.dirfd).ok(),
         class_name,
         class: flags::class(class_name),
+        convert: flags::converter(class_name, event),
+        socket_level: class_name == "sockopt_options",
         on_success: u32::from(row.bits) & abi::FSN_B_SUCCESS != 0,
         plain_number: u32::from(row.bits) & abi::FSN_B_NUMBER != 0,
     }

@@ -245,71 +245,70 @@ pub fn creates_file(native: u32) -> bool {
 /// event, because one class is filled in different ways by different calls.
 pub fn from_native(class: &str, event: &str, native: u64) -> u64 {
     // All native flag words are 32 bits wide, whatever the register's upper half holds.
-    let value = native as u32;
-    u64::from(match class {
+    converter(class, event).map_or(native, |convert| u64::from(convert(native as u32)))
+}
+
+/// How [`from_native`] translates a class, to be looked up once; None where there is no class.
+pub fn converter(class: &str, event: &str) -> Option<fn(u32) -> u32> {
+    Some(match class {
+        "" => return None,
         "file_flags" => match event {
-            "open" | "openat" | "openat2" | "open_by_handle_at" => file_flags(value),
-            "userfaultfd" => value,
-            _ => any_bit(&[(NATIVE_NONBLOCK, 0x40), (NATIVE_CLOEXEC, 0x1000)], value),
+            "open" | "openat" | "openat2" | "open_by_handle_at" => file_flags,
+            "userfaultfd" => |v| v,
+            _ => |v| any_bit(&[(NATIVE_NONBLOCK, 0x40), (NATIVE_CLOEXEC, 0x1000)], v),
         },
-        "clone_flags" => any_bit(CLONE, value),
-        "mmap_flags" => any_bit(MMAP, value),
-        "prot_flags" => any_bit(PROT, value),
-        "openat2_flags" => any_bit(RESOLVE, value),
-        "io_uring_setup_flags" => any_bit(URING_SETUP, value),
-        "poll_flags" => any_bit(POLL, value),
-        "fcntl_commands" => command(FCNTL, value),
-        "ptrace_requests" => command(PTRACE, value),
-        "semctl_commands" => command(SEMCTL, value),
-        "quotactl_cmds" => command(QUOTACTL, value >> 8),
-        "quotactl_types" => command(&[(0, 1), (1, 2)], value & 0xff),
-        "quotactl_quota_fmts" => command(&[(1, 2), (2, 4), (4, 8)], value).max(1),
-        "sockopt_levels" => command(&[(1, 1), (6, 2)], value),
-        "sockopt_options" => match value {
-            1..=50 => value,
+        "clone_flags" => |v| any_bit(CLONE, v),
+        "mmap_flags" => |v| any_bit(MMAP, v),
+        "prot_flags" => |v| any_bit(PROT, v),
+        "openat2_flags" => |v| any_bit(RESOLVE, v),
+        "io_uring_setup_flags" => |v| any_bit(URING_SETUP, v),
+        "poll_flags" => |v| any_bit(POLL, v),
+        "fcntl_commands" => |v| command(FCNTL, v),
+        "ptrace_requests" => |v| command(PTRACE, v),
+        "semctl_commands" => |v| command(SEMCTL, v),
+        "quotactl_cmds" => |v| command(QUOTACTL, v >> 8),
+        "quotactl_types" => |v| command(&[(0, 1), (1, 2)], v & 0xff),
+        "quotactl_quota_fmts" => |v| command(&[(1, 2), (2, 4), (4, 8)], v).max(1),
+        "sockopt_levels" => |v| command(&[(1, 1), (6, 2)], v),
+        "sockopt_options" => |v| match v {
+            1..=50 => v,
             59 => 51,
             55 => 52,
             57 => 53,
             _ => 0,
         },
-        "rlimit_resources" => {
-            if value <= 15 {
-                value
-            } else {
-                255
-            }
-        }
-        "shutdown_how" | "lseek_whence" => value & 0xff,
-        "mount_flags" => {
-            // The magic number old programs put into the upper half.
-            if value & 0xffff_0000 == 0xc0ed_0000 { value & 0xffff } else { value }
-        }
+        "rlimit_resources" => |v| if v <= 15 { v } else { 255 },
+        "shutdown_how" | "lseek_whence" => |v| v & 0xff,
+        // Old programs put a magic number into the upper half.
+        "mount_flags" => |v| if v & 0xffff_0000 == 0xc0ed_0000 { v & 0xffff } else { v },
         // Not symbols: a device number, from the form user space has to the kernel's own.
-        "mknod_dev" => (value & 0xf_ff00) << 12 | value & 0xff | value >> 12 & 0xf_ff00,
-        "semop_flags" => any_bit(&[(0x800, 1), (0x1000, 2)], value),
-        "semget_flags" => any_bit(&[(0x200, 0x2000), (0x400, 0x4000)], value),
-        "delete_module_flags" => any_bit(&[(0o1_000, 1), (NATIVE_NONBLOCK, 2)], value),
-        "epoll_create1_flags" => any_bit(&[(NATIVE_CLOEXEC, 1)], value),
-        "pidfd_open_flags" => any_bit(&[(NATIVE_NONBLOCK, 1)], value),
-        "fchownat_flags" => any_bit(&[(0x100, 0x400), (0x1000, 0x1000)], value),
-        "unlinkat_flags" => value & 0x200,
-        "linkat_flags" => value & 0x1400,
-        "newfstatat_flags" => value & 0x1900,
-        "memfd_create_flags" | "finit_module_flags" | "mlockall_flags" | "access_flags" => value & 7,
-        "mlock2_flags" => value & 1,
-        "close_range_flags" => value & 6,
-        "flock_flags" | "splice_flags" | "umount_flags" | "io_uring_enter_flags" => value & 0xf,
-        "io_uring_setup_feats" => value & 0x7ff,
-        "chmod_mode" => value & 0o7777,
-        "mknod_mode" => {
-            value & 0o7777
-                | match value & 0o170_000 {
-                    0 => 0o100_000,
-                    kind @ (0o100_000 | 0o20_000 | 0o60_000 | 0o10_000 | 0o140_000) => kind,
-                    _ => 0,
-                }
-        }
-        _ => value,
+        "mknod_dev" => |v| (v & 0xf_ff00) << 12 | v & 0xff | v >> 12 & 0xf_ff00,
+        "semop_flags" => |v| any_bit(&[(0x800, 1), (0x1000, 2)], v),
+        "semget_flags" => |v| any_bit(&[(0x200, 0x2000), (0x400, 0x4000)], v),
+        "delete_module_flags" => |v| any_bit(&[(0o1_000, 1), (NATIVE_NONBLOCK, 2)], v),
+        "epoll_create1_flags" => |v| any_bit(&[(NATIVE_CLOEXEC, 1)], v),
+        "pidfd_open_flags" => |v| any_bit(&[(NATIVE_NONBLOCK, 1)], v),
+        "fchownat_flags" => |v| any_bit(&[(0x100, 0x400), (0x1000, 0x1000)], v),
+        "unlinkat_flags" => |v| v & 0x200,
+        "linkat_flags" => |v| v & 0x1400,
+        "newfstatat_flags" => |v| v & 0x1900,
+        "memfd_create_flags" | "finit_module_flags" | "mlockall_flags" | "access_flags" => |v| v & 7,
+        "mlock2_flags" => |v| v & 1,
+        "close_range_flags" => |v| v & 6,
+        "flock_flags" | "splice_flags" | "umount_flags" | "io_uring_enter_flags" => |v| v & 0xf,
+        "io_uring_setup_feats" => |v| v & 0x7ff,
+        "chmod_mode" => |v| v & 0o7777,
+        "mknod_mode" => |v| {
+            let kind = match v & 0o170_000 {
+                0 => 0o100_000,
+                kind @ (0o100_000 | 0o20_000 | 0o60_000 | 0o10_000 | 0o140_000) => kind,
+                _ => 0,
+            };
+            v & 0o7777 | kind
+        },
+        // Values of any width, printed by what they belong to.
+        "sockopt_dynamic_param" | "ptrace_dynamic_param" | "keyctl_dynamic_param" => return None,
+        _ => |v| v,
     })
 }
 

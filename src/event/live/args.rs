@@ -131,15 +131,14 @@ impl<'r> LiveEvent<'r> {
 
     /// From the kernel's number to the one rules see: by its class first, then as wide as the type.
     fn translated(&self, param: &Param, raw: u64) -> u64 {
-        let event = self.def.map_or("", |def| def.name);
-        let mut value = match param.class_name {
-            "" => raw,
+        let mut value = match param.convert {
+            None => raw,
             // What an option is depends on the level it belongs to.
-            "sockopt_options" if self.register(1) as i32 != libc::SOL_SOCKET => 0,
-            class => flags::from_native(class, event, raw),
+            Some(_) if param.socket_level && self.register(1) as i32 != libc::SOL_SOCKET => 0,
+            Some(convert) => u64::from(convert(raw as u32)),
         };
-        if param.class_name == "file_flags"
-            && self.family() == Family::Open
+        if self.family() == Family::Open
+            && param.name == "flags"
             && let Some(fd) = self.record.fd(0)
         {
             let bit = |flag, bit| if fd.head.flags & flag != 0 { u64::from(bit) } else { 0 };
@@ -152,11 +151,7 @@ impl<'r> LiveEvent<'r> {
 
     /// The flags of an open as rules see them; None for other events.
     pub(super) fn open_flags(&self) -> Option<u32> {
-        let (index, param) = self.def?.param("flags")?;
-        match self.arg(index, param)? {
-            Arg::Number(flags) => Some(flags as u32),
-            _ => None,
-        }
+        self.number_of_param(self.def?.flags?).map(|flags| flags as u32)
     }
 
     /// A parameter's number; None when it is missing or none.

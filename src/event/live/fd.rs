@@ -290,9 +290,9 @@ impl<'r> LiveEvent<'r> {
     fn main_index(&self) -> Option<u8> {
         let def = self.def?;
         let main = def.main_fd?;
-        match def.name {
-            "fcntl" if self.record.fd(0).is_some() => Some(0),
-            "dup" | "dup2" | "dup3" if self.record.head.ret < 0 => def.param("oldfd").map(|(index, _)| index),
+        match def.family {
+            Family::Fcntl if self.record.fd(0).is_some() => Some(0),
+            Family::Dup if self.record.head.ret < 0 => def.param("oldfd").map(|(index, _)| index),
             _ => Some(main),
         }
     }
