@@ -265,30 +265,42 @@ fn condition() -> impl Strategy<Value = String> {
     })
 }
 
+/// Every rule the compiled program reports holds by the slow evaluator, and the other way round.
+fn same_answers(conditions: &[String], events: &[TestEvent]) -> Result<(), TestCaseError> {
+    let mut compiler = Compiler::new(&TestScheme, Matching::All);
+    let trees: Vec<_> = conditions.iter().map(|c| parse(c).unwrap()).collect();
+    for (tree, i) in trees.iter().zip(0..) {
+        compiler.add(RuleIndex(i), tree).unwrap();
+    }
+    let program = compiler.finish();
+    let mut ctx = EvalContext::new();
+    for event in events {
+        let arena = Bump::new();
+        let mut matched = Vec::new();
+        program.evaluate(event, &mut ctx, &arena, |rule| matched.push(rule.0));
+        let expected: Vec<u32> = trees
+            .iter()
+            .zip(0..)
+            .filter(|(tree, _)| super::infer::event_codes(tree, &TestScheme).contains(event.code))
+            .filter(|(tree, _)| reference::holds(tree, event, &TestScheme, &arena))
+            .map(|(_, i)| i)
+            .collect();
+        prop_assert_eq!(&matched, &expected, "{:?} {:?}", conditions, event);
+    }
+    Ok(())
+}
+
 proptest! {
-    /// Every rule the compiled program reports holds by the slow evaluator, and the other way round.
+    /// Every kind of comparison, many times: a wrong one shows here.
+    #[test]
+    fn each_comparison_equals_reference(conditions in prop::collection::vec(leaf(), 12..24), events in prop::collection::vec(event(), 6..10)) {
+        same_answers(&conditions, &events)?;
+    }
+
+    /// Connectives, jumps and sharing between rules.
     #[test]
     fn compiled_equals_reference(conditions in prop::collection::vec(condition(), 1..6), events in prop::collection::vec(event(), 1..6)) {
-        let mut compiler = Compiler::new(&TestScheme, Matching::All);
-        let trees: Vec<_> = conditions.iter().map(|c| parse(c).unwrap()).collect();
-        for (tree, i) in trees.iter().zip(0..) {
-            compiler.add(RuleIndex(i), tree).unwrap();
-        }
-        let program = compiler.finish();
-        let mut ctx = EvalContext::new();
-        for event in &events {
-            let arena = Bump::new();
-            let mut matched = Vec::new();
-            program.evaluate(event, &mut ctx, &arena, |rule| matched.push(rule.0));
-            let expected: Vec<u32> = trees
-                .iter()
-                .zip(0..)
-                .filter(|(tree, _)| super::infer::event_codes(tree, &TestScheme).contains(event.code))
-                .filter(|(tree, _)| reference::holds(tree, event, &TestScheme, &arena))
-                .map(|(_, i)| i)
-                .collect();
-            prop_assert_eq!(&matched, &expected, "{:?} {:?}", conditions, event);
-        }
+        same_answers(&conditions, &events)?;
     }
 
     /// Printing and parsing again gives the same tree.
