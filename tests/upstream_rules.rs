@@ -1,4 +1,4 @@
-//! Falco's published rules load without an error, together and each alone.
+//! Falco's published rules load without an error, together and each alone; so do our own.
 
 use falco_sensor::filter::{Matching, Program};
 use falco_sensor::rules::{Environment, Loader, Priority, Selection};
@@ -49,5 +49,20 @@ fn each_file_alone() {
         let result = loader.load_file(&folder.join(file));
         assert!(result.successful(), "{}", result.text(true));
         program(&loader);
+    }
+}
+
+#[test]
+fn our_own_rules() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("rules");
+    let env = Environment::syscalls();
+    for entry in std::fs::read_dir(folder).expect("the rules are part of the project") {
+        let path = entry.expect("readable").path();
+        if path.extension().is_some_and(|e| e == "yaml") {
+            let mut loader = Loader::new(&env);
+            let result = loader.load_file(&path);
+            assert!(result.successful() && !result.has_warnings(), "{}", result.text(true));
+            program(&loader);
+        }
     }
 }

@@ -271,12 +271,14 @@ impl<'n> Item<'n> {
                     )));
                 }
             };
-            let word = if how == Override::Append { "append" } else { "replace" };
+            let (article, word) = if how == Override::Append { ("An", "append") } else { ("A", "replace") };
             if !overridable(&self.kind, how).contains(&key) {
                 return Err(fail(format!("Key '{key}' cannot be overridden with operation '{word}'")));
             }
             if self.node.get(key).is_none() {
-                return Err(fail(format!("An {word} override for '{key}' was specified but '{key}' is not defined")));
+                return Err(fail(format!(
+                    "{article} {word} override for '{key}' was specified but '{key}' is not defined"
+                )));
             }
             self.overrides.push((key.to_owned(), how));
         }
