@@ -102,7 +102,7 @@ static void event_commit(struct fsn_out *o)
 
 /* ---- system calls ------------------------------------------------------------------------------------------ */
 
-/* Whether @nr is the number of an exec call by either entry: exec may change which one applies. */
+/* Whether @nr is the number of an exec call by either entry: before 4.15 exec may change which one applies. */
 static bool may_be_exec(long nr)
 {
 #ifdef CONFIG_X86_64
@@ -197,10 +197,13 @@ static bool leads_others(void)
 
 /* ---- exec, fork, exit ---------------------------------------------------------------------------------------- */
 
+/*
+ * Reported as execve whichever call it was: from 4.15 on the kernel itself pretends so (set_personality_64bit), and rules know
+ * the success of execveat by that name.
+ */
 static void probe_exec(void *data, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
-	const struct fsn_syscall_def *sc = sc_execve;
-	long nr = syscall_get_nr(current, task_pt_regs(current));
+	long nr = fsn_syscall_nr(task_pt_regs(current));
 	struct fsn_ring *ring = fsn_enter();
 	struct fsn_event *ev;
 	struct fsn_out o;
@@ -211,22 +214,15 @@ static void probe_exec(void *data, struct task_struct *task, pid_t old_pid, stru
 	/* the image of somebody's ancestor or leader has changed */
 	if (!list_empty(&current->children) || leads_others())
 		atomic64_inc(&fsn_lineage_seq);
-#ifdef CONFIG_X86_64
-	if (nr == 322 || nr == 358)
-		sc = sc_execveat;
-#else
-	if (sc_execveat && nr == sc_execveat->nr)
-		sc = sc_execveat;
-#endif
-	if (!READ_ONCE(fsn_probe_config.wanted[sc->sc]))
+	if (!READ_ONCE(fsn_probe_config.wanted[sc_execve->sc]))
 		goto out;
 	if (!can_record(ring) || from_consumer(ring))
 		goto out;
-	if (!event_begin(&o, ring, sc->event, sc->sc))
+	if (!event_begin(&o, ring, sc_execve->event, sc_execve->sc))
 		goto out;
 	ev = (struct fsn_event *)o.start;
 	ev->flags |= FSN_EVENT_TRACEPOINT;
-	ev->nr = sc->nr;
+	ev->nr = sc_execve->nr;
 	event_commit(&o);
 out:
 	fsn_leave(ring);

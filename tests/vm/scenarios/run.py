@@ -21,6 +21,7 @@ nothing failed.
 import argparse
 import fnmatch
 import glob
+import itertools
 import json
 import os
 import queue
@@ -187,7 +188,8 @@ class Sensor:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
             text=True, errors="replace", start_new_session=True,
         )
-        threading.Thread(target=self._read_alerts, daemon=True).start()
+        self.reader = threading.Thread(target=self._read_alerts, daemon=True)
+        self.reader.start()
         threading.Thread(target=self._read_messages, daemon=True).start()
         if not self._wait_ready():
             raise Failure("the sensor did not become ready:\n" + self.told())
@@ -258,11 +260,17 @@ class Sensor:
             self.process.kill()
             self.process.wait()
             wrong.append(f"the sensor did not end within {STOP} s of SIGTERM")
-        time.sleep(0.2)
+        self.reader.join(STOP)
         try:
             with open(self.file, encoding="utf-8", errors="replace") as file:
-                if [line for line in file if line.strip()] != self.printed:
-                    wrong.append("the alert file and stdout differ")
+                written = [line for line in file if line.strip()]
+            for number, (one, other) in enumerate(itertools.zip_longest(written, self.printed), 1):
+                if one != other:
+                    wrong.append(
+                        f"the alert file ({len(written)} lines) and stdout ({len(self.printed)}) differ at line {number}:\n"
+                        f"  file   {one!r}\n  stdout {other!r}"
+                    )
+                    break
         except OSError as error:
             wrong.append(f"no alert file: {error}")
         return wrong
