@@ -156,7 +156,6 @@ struct fsn_exec {
 #define FSN_REL_GROUP		(1u << 1)	/* leads the task's process group */
 #define FSN_REL_PARENT		(1u << 2)	/* part of the lineage: entry k is the k-th ancestor, from 1 */
 #define FSN_REL_KTHREAD		(1u << 3)
-#define FSN_REL_VGROUP		(1u << 4)	/* reserved */
 #define FSN_REL_EXITING		(1u << 5)
 
 /* Another process as a task record names it: an ancestor, or the leader of its session or group. */
@@ -224,7 +223,7 @@ struct fsn_task {
 	__u32 loginuid;
 	__u32 sessionid;
 	__u32 tty;		/* new_encode_dev, 0 is none */
-	__u32 mnt_ns;
+	__u32 mnt_ns;		/* always 0: a mount namespace's number is private to the kernel */
 	__u32 pid_ns;
 	__u32 net_ns;
 	__u32 user_ns;
@@ -390,7 +389,6 @@ struct fsn_info {
 	__u64 no_ring;		/* events on a CPU without a ring */
 	__u64 no_memory;	/* identities that could not be stored, all CPUs */
 	char version[FSN_VERSION_LEN];
-	char tainted_by[FSN_VERSION_LEN];	/* reserved */
 };
 
 /* A process older than the module, as /proc tells it; refused when the kernel knows better. */
