@@ -69,7 +69,7 @@ mod tests {
             ("fsn_fd", size_of::<fsn_fd>(), 48),
             ("fsn_sock", size_of::<fsn_sock>(), 72),
             ("fsn_config", size_of::<fsn_config>(), 32 + 64 + 512),
-            ("fsn_info", size_of::<fsn_info>(), 128),
+            ("fsn_info", size_of::<fsn_info>(), 96),
             ("fsn_seed", size_of::<fsn_seed>(), 40),
         ];
         for (name, size, expected) in sizes {
