@@ -13,6 +13,7 @@ scenario files.
   --module FILE     the kernel module for the sensor to load; must be removable at the end
   --only NAME...    these scenarios (shell patterns)
   --set NAME...     only these sets of rules: ours, upstream
+  --show            print every alert
   --actions         no sensor: only see whether the actions work
 
 Prints one line per scenario and set of rules, and at the end `N passed, N failed, N skipped`; the exit status is 0 when
@@ -264,13 +265,18 @@ class Sensor:
         try:
             with open(self.file, encoding="utf-8", errors="replace") as file:
                 written = [line for line in file if line.strip()]
-            for number, (one, other) in enumerate(itertools.zip_longest(written, self.printed), 1):
+            # At its end it counts them, on stdout only.
+            printed = [line for line in self.printed if line.startswith("{")]
+            for number, (one, other) in enumerate(itertools.zip_longest(written, printed), 1):
                 if one != other:
                     wrong.append(
-                        f"the alert file ({len(written)} lines) and stdout ({len(self.printed)}) differ at line {number}:\n"
+                        f"the alert file ({len(written)} lines) and stdout ({len(printed)}) differ at line {number}:\n"
                         f"  file   {one!r}\n  stdout {other!r}"
                     )
                     break
+            if f"Events detected: {len(printed)}\n" not in self.printed:
+                told = [line for line in self.printed if line.startswith("Events detected")]
+                wrong.append(f"{len(printed)} alerts were printed, and it counted {told}")
         except OSError as error:
             wrong.append(f"no alert file: {error}")
         return wrong
@@ -371,10 +377,16 @@ def missing_needs(scenario):
     return None
 
 
-def run_actions(scenario, rules_set, sensor):
+def run_actions(scenario, rules_set, sensor, shown):
     """What is wrong with this scenario, as lines."""
     wrong = []
-    get = sensor.alerts if sensor else list
+
+    def get():
+        found = sensor.alerts() if sensor else []
+        for alert in found if shown else []:
+            print(f"     {show(alert)}")
+        return found
+
     for line in of_set(scenario.get("setup", []), rules_set):
         do(line)
     try:
@@ -431,7 +443,7 @@ def run_set(rules_set, files, options, scenarios, report):
             continue
         started = time.monotonic()
         try:
-            wrong = run_actions(scenario, rules_set, sensor)
+            wrong = run_actions(scenario, rules_set, sensor, options.show)
         except Failure as error:
             wrong = [error]
         if wrong:
@@ -457,6 +469,7 @@ def main():
     add("--only", nargs="+", help=argparse.SUPPRESS)
     add("--set", nargs="+", choices=("ours", "upstream"), help=argparse.SUPPRESS)
     add("--list", action="store_true", help=argparse.SUPPRESS)
+    add("--show", action="store_true", help=argparse.SUPPRESS)
     add("--actions", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
 
