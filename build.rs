@@ -63,8 +63,10 @@ fn module(sources: &Path, out: &Path) {
     }
     let names = source_names(sources);
     let kernel = kernel_folder();
-    let release_file = kernel.join("include/config/kernel.release");
-    let Ok(release) = fs::read_to_string(&release_file) else {
+    // What `uname -r` says; include/config/kernel.release has another text in Debian's headers.
+    let release_file = kernel.join("include/generated/utsrelease.h");
+    let text = fs::read_to_string(&release_file).unwrap_or_default();
+    let Some(release) = text.split('"').nth(1) else {
         println!(
             "cargo:warning=the kernel module is not built: {} has no kernel headers (install linux-headers-{} or \
              kernel-devel, set FALCO_SENSOR_KDIR to another kernel's, or FALCO_SENSOR_KMOD=0 to say that none is wanted)",
@@ -77,9 +79,9 @@ fn module(sources: &Path, out: &Path) {
     println!("cargo:rerun-if-changed={}", kernel.join("Module.symvers").display());
     // OUT_DIR is target/PROFILE/build/falco-sensor-HASH/out.
     let target = out.ancestors().nth(4).expect("OUT_DIR lies four levels below the target folder");
-    let result = target.join("kmod").join(release.trim());
+    let result = target.join("kmod").join(release);
     if let Err(why) = compile_module(sources, &names, &kernel, &out.join("kmod"), &result) {
-        println!("cargo:warning=the kernel module is not built for {}: {why}", release.trim());
+        println!("cargo:warning=the kernel module is not built for {}: {why}", release);
     }
 }
 
@@ -111,7 +113,7 @@ fn compile_module(sources: &Path, names: &[String], kernel: &Path, copy: &Path, 
         let text = [output.stdout, output.stderr].concat();
         let _ = fs::write(&log, &text);
         let text = String::from_utf8_lossy(&text);
-        let line = text.lines().find(|l| l.contains("error")).unwrap_or("make failed");
+        let line = text.lines().find(|l| l.contains("error") || l.contains("***")).unwrap_or("make failed");
         return Err(format!("{} (all of it: {})", line.trim(), log.display()));
     }
     fs::create_dir_all(result).map_err(|_| failed(result))?;

@@ -182,7 +182,7 @@ impl Features {
             "proc.env" | "proc.aenv" => self.env = true,
             "evt.arg" | "evt.rawarg" if key.is_some() => {
                 self.env |= key == Some("env");
-                self.data |= matches!(key, Some("data" | "val" | "optval" | "fds"));
+                self.data |= matches!(key, Some("data" | "img"));
             }
             // They may show any parameter.
             "evt.arg" | "evt.rawarg" | "evt.args" | "evt.info" => (self.env, self.data) = (true, true),
