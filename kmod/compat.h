@@ -392,7 +392,7 @@ static inline u64 fsn_cgroup_id(struct cgroup *cgrp)
 /* Name of subsystem @i of @set and its cgroup, when it belongs to a v1 hierarchy. RCU. */
 static inline struct cgroup *fsn_cgroup_v1(struct css_set *set, int i, const char **name)
 {
-	struct cgroup_subsys_state *css = rcu_dereference(set->subsys[i]);
+	struct cgroup_subsys_state *css = READ_ONCE(set->subsys[i]);
 
 	if (!css)
 		return NULL;
