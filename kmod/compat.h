@@ -34,6 +34,7 @@
 #include <linux/ktime.h>
 #include <linux/hrtimer.h>
 #include <net/net_namespace.h>
+#include <net/sock.h>
 #include <asm/syscall.h>
 
 #define FSN_KERNEL(a, b) (LINUX_VERSION_CODE >= KERNEL_VERSION(a, b, 0))
@@ -526,14 +527,22 @@ static inline bool fsn_file_created(const struct file *file)
 
 /*
  * Overlayfs. Where the upper dentry of a file is kept is private to it: behind the inode in struct ovl_inode
- * from 4.13 (09d8b586731b), first in the struct ovl_entry of the dentry from 3.18 to 4.12.
+ * from 4.13 (09d8b586731b) and in RHEL 7.9's 3.10, first in the struct ovl_entry of the dentry from 3.18 to 4.12.
  * Return: 1 there is one, 0 there is none, -1 not known.
  */
 #define FSN_OVERLAYFS_MAGIC	0x794c7630
 
+#if FSN_KERNEL(4, 13)
+#define FSN_OVL_INODE
+#elif defined(RHEL_RELEASE_CODE)
+#if RHEL_RELEASE_CODE >= RHEL_RELEASE_VERSION(7, 9)
+#define FSN_OVL_INODE
+#endif
+#endif
+
 static inline int fsn_overlay_has_upper(const struct dentry *dentry)
 {
-#if FSN_KERNEL(4, 13)
+#ifdef FSN_OVL_INODE
 	const struct inode *inode = dentry->d_inode;
 
 	return inode ? !!READ_ONCE(*(void *const *)(inode + 1)) : -1;
@@ -546,9 +555,9 @@ static inline int fsn_overlay_has_upper(const struct dentry *dentry)
 #endif
 }
 
-/* Addresses of an IPv6 socket: in struct sock from 3.13. */
+/* Addresses of an IPv6 socket: in struct sock from 3.13, and in RHEL 7's 3.10. */
 #if IS_ENABLED(CONFIG_IPV6)
-#if FSN_KERNEL(3, 13)
+#ifdef sk_v6_daddr
 #define fsn_v6_local(sk)	(&(sk)->sk_v6_rcv_saddr)
 #define fsn_v6_remote(sk)	(&(sk)->sk_v6_daddr)
 #else
