@@ -293,7 +293,7 @@ static socklen_t address(const char *host, const char *port, struct sockaddr_sto
 	return sizeof(*v6);
 }
 
-// The kernel completes connections to it by itself, up to the backlog.
+// The kernel completes connections to it by itself, up to the backlog, and keeps those that nobody accepts.
 static void do_listen(char **a)
 {
 	struct sockaddr_storage to;
@@ -302,7 +302,7 @@ static void do_listen(char **a)
 
 	last = socket(to.ss_family, SOCK_STREAM, 0);
 	setsockopt(last, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (last < 0 || bind(last, (void *)&to, length) || listen(last, 8))
+	if (last < 0 || bind(last, (void *)&to, length) || listen(last, 4096))
 		fail("listen", a[0]);
 }
 

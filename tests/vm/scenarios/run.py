@@ -419,8 +419,8 @@ class Report:
             for part in str(line).splitlines():
                 print(f"     {part}", flush=True)
 
-    def skip(self, name, why):
-        self.skipped += 1
+    def skip(self, name, why, number=1):
+        self.skipped += number
         print(f"skip {name}: {why}", flush=True)
 
 
@@ -432,8 +432,7 @@ def run_set(rules_set, files, options, scenarios, report):
             sensor = Sensor(options.sensor, files, options.module)
     except (Failure, OSError) as error:
         report.fail(f"{rules_set}: start", [error])
-        for scenario in meant:
-            report.skip(f"{rules_set}: {scenario['name']}", "no sensor")
+        report.skip(f"{rules_set}: {len(meant)} scenarios", "no sensor", len(meant))
         return
     for scenario in meant:
         name = f"{rules_set}: {scenario['name']}"
