@@ -199,6 +199,8 @@ static int fsn_dev_open(struct inode *inode, struct file *file)
 	if (open_files && consumer != current->tgid) {
 		err = -EBUSY;
 	} else {
+		if (!open_files)
+			atomic64_set(&fsn_no_ring, 0);	/* the last consumer's losses */
 		consumer = current->tgid;
 		open_files++;
 	}

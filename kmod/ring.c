@@ -290,9 +290,11 @@ int fsn_ring_attach(struct fsn_ring *ring, u32 bytes)
 	twice = vzalloc((ring->npages + ring->data_pages) * sizeof(*twice));
 	if (!ring->pages || !ring->slots || !twice)
 		goto fail;
+	/* a ring that is too large is the consumer's mistake: an error, no reason to kill somebody for memory */
 	for (i = 0; i < ring->npages; i++) {
 		ring->pages[i] = alloc_pages_node(cpu_to_node(ring->cpu),
-						  GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN, 0);
+						  GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN |
+						  __GFP_RETRY_MAYFAIL, 0);
 		if (!ring->pages[i])
 			goto fail;
 		twice[i] = ring->pages[i];
