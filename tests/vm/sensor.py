@@ -1,6 +1,7 @@
 """A sensor under test: started with rules, its alerts read back."""
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -32,7 +33,7 @@ class Sensor:
     def __init__(self, *rules, options=(), wait=True, module=None):
         Sensor.number += 1
         self.name = f"{guest.WORK}/sensor{Sensor.number}"
-        self.lines, self.rest = [], ""
+        self.lines, self.rest, self.lost = [], "", None
         with open(f"{guest.WORK}/falco.yaml", "w", encoding="utf-8") as file:
             file.write(CONFIG)
         command = [PROGRAM, "-c", f"{guest.WORK}/falco.yaml"]
@@ -93,7 +94,7 @@ class Sensor:
         self.process.send_signal(number)
 
     def stop(self):
-        """Ends it as an operator would; its exit status has to be 0. Returns what it had on stderr."""
+        """Ends it as an operator would; its exit status has to be 0. `lost`: the events it counted as lost."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         try:
@@ -103,7 +104,12 @@ class Sensor:
             raise Failure(f"the sensor did not end within {STOP} s of SIGTERM:\n{self.messages()}") from None
         wants(status == 0, f"the sensor ended with {status} after SIGTERM:\n{self.messages()}")
         self.alerts()
-        return self.messages()
+        told = re.search(r"statistics: (.*)", self.messages())
+        wants(told, f"no statistics at the end:\n{self.messages()}")
+        self.lost = int(re.search(r"lost (\d+)", told[1])[1])
+        # These would be faults of the module or of the sensor's reading.
+        for fault in ("events without task", "broken records", "damaged places"):
+            wants(f" 0 {fault}" in told[1], told[1])
 
     def kill(self):
         self.signal(signal.SIGKILL)
