@@ -328,12 +328,6 @@ static inline void check_prototypes(void)
 	check_trace_callback_type_sched_process_free(probe_free);
 }
 
-void fsn_probes_drain(void)
-{
-	tracepoint_synchronize_unregister();
-	synchronize_rcu();	/* a probe is inside RCU from fsn_enter to fsn_leave */
-}
-
 static void detach(struct fsn_tracepoint *t)
 {
 	if (!t->attached)
@@ -349,7 +343,8 @@ void fsn_probes_stop(void)
 
 	for (i = ARRAY_SIZE(tracepoints) - 1; i >= 0; i--)
 		detach(&tracepoints[i]);
-	fsn_probes_drain();
+	tracepoint_synchronize_unregister();
+	synchronize_rcu();	/* a probe is one reader from fsn_enter to fsn_leave */
 	fsn_ident_clear();
 }
 

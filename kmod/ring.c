@@ -44,24 +44,25 @@ struct fsn_ring *fsn_enter(void)
 	struct fsn_ring *ring;
 
 	preempt_disable_notrace();
+	rcu_read_lock();
 	ring = &rings[raw_smp_processor_id()];
 	if (unlikely(ring->busy)) {
 		if (fsn_ring_live(ring))
 			ring->producer->drops[FSN_DROP_NESTED]++;
+		rcu_read_unlock();
 		preempt_enable_notrace();
 		return NULL;
 	}
 	ring->busy = 1;
 	barrier();	/* same CPU: orders against a probe that interrupts this one */
-	rcu_read_lock();
 	return ring;
 }
 
 void fsn_leave(struct fsn_ring *ring)
 {
-	rcu_read_unlock();
 	barrier();	/* see fsn_enter */
 	ring->busy = 0;
+	rcu_read_unlock();
 	preempt_enable_notrace();
 }
 
@@ -331,7 +332,7 @@ void fsn_ring_detach(struct fsn_ring *ring)
 	if (!ring->live)
 		return;
 	WRITE_ONCE(ring->live, false);
-	fsn_probes_drain();
+	synchronize_rcu();	/* every probe that saw it live has left: fsn_enter to fsn_leave is one reader */
 	hrtimer_cancel(&ring->timer);
 	WRITE_ONCE(ring->timer_armed, false);
 	ring_free(ring);

@@ -113,8 +113,6 @@ struct fsn_slot {
 
 /* ---- probe.c ------------------------------------------------------------------------------------------ */
 
-/* process: waits until every probe that may be running now has left */
-void fsn_probes_drain(void);
 int fsn_probes_start(u32 tracepoints);
 void fsn_probes_stop(void);
 u32 fsn_probes_attached(void);
