@@ -55,11 +55,13 @@ struct fsn_ring *fsn_enter(void)
 	}
 	ring->busy = 1;
 	barrier();	/* same CPU: orders against a probe that interrupts this one */
+	__release(RCU);	/* for sparse only: fsn_leave() has it from here */
 	return ring;
 }
 
 void fsn_leave(struct fsn_ring *ring)
 {
+	__acquire(RCU);	/* for sparse only: fsn_enter() took it */
 	barrier();	/* see fsn_enter */
 	ring->busy = 0;
 	rcu_read_unlock();
