@@ -407,7 +407,7 @@ def deep_tree():
 def hostile(*arguments):
     def check():
         guest.insert()
-        program = guest.compile_c("lifecycle/hostile.c", "hostile")
+        program = guest.program("hostile")
         with load():
             guest.run(program, *arguments, timeout=300)
         idle()
@@ -422,7 +422,7 @@ def hostile(*arguments):
 
 def hostile_and_killed():
     guest.insert()
-    program = guest.compile_c("lifecycle/hostile.c", "hostile")
+    program = guest.program("hostile")
     with load():
         for turn in range(6):
             # pylint: disable-next=consider-using-with

@@ -92,7 +92,7 @@ class Reader:
     """tests/vm/reader.c"""
 
     def __init__(self, *options):
-        program = guest.compile_c("reader.c", "reader", f"{guest.REPOSITORY}/kmod/syscalls.c")
+        program = guest.program("reader")
         # pylint: disable-next=consider-using-with
         self.process = subprocess.Popen(
             [program, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True

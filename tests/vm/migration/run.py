@@ -10,7 +10,7 @@ played by puppets twice: on one CPU, and moving to another CPU before every syst
   * and all fields of the moving run must equal those of the run on one CPU, numbers of processes and times aside,
   * and there must be one alert for every step, no more.
 
-  --seeds N   random scripts (default 3)
+  --seeds N   random scripts (default 2)
   --steps N   lines in each (default 150)
   --show N    differences shown of each kind (default 12)
 
@@ -168,7 +168,7 @@ class Play:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--show", type=int, default=12)
     options = parser.parse_args()

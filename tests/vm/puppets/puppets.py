@@ -99,7 +99,7 @@ class Stage:
             os.makedirs(f"{STAGE}/{folder}")
             os.chmod(f"{STAGE}/{folder}", 0o1777)
         os.chmod(STAGE, 0o755)
-        self.program = guest.compile_c("puppets/puppet.c", "puppet")
+        self.program = guest.program("puppet")
         os.mkfifo(f"{STAGE}/done")
         os.chmod(f"{STAGE}/done", 0o666)
         self.done = os.open(f"{STAGE}/done", os.O_RDWR | os.O_NONBLOCK)
