@@ -79,11 +79,6 @@
 #define WRITE_ONCE(x, v)	(ACCESS_ONCE(x) = (v))
 #endif
 
-/* Try hard, but fail rather than call the OOM killer: 4.13. */
-#ifndef __GFP_RETRY_MAYFAIL
-#define __GFP_RETRY_MAYFAIL	__GFP_NORETRY
-#endif
-
 /* smp_load_acquire, smp_store_release: 3.14. */
 #ifndef smp_load_acquire
 #define smp_load_acquire(p)						\

@@ -297,7 +297,7 @@ int fsn_ring_attach(struct fsn_ring *ring, u32 bytes)
 	for (i = 0; i < ring->npages; i++) {
 		ring->pages[i] = alloc_pages_node(cpu_to_node(ring->cpu),
 						  GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN |
-						  __GFP_RETRY_MAYFAIL, 0);
+						  __GFP_NORETRY, 0);
 		if (!ring->pages[i])
 			goto fail;
 		twice[i] = ring->pages[i];
