@@ -56,5 +56,24 @@ def splats(log):
     return "\n".join(shown)
 
 
+_INT3 = re.compile(_PREFIX + r"(?:Oops: )?int3: ")
+_TRAPPED = re.compile(_PREFIX + r"Code: .*\b([0-9a-f]{2}) <[0-9a-f]{2}>")
+
+
+def is_stale_breakpoint(log):
+    """Whether the kernel died of a breakpoint that is not there: the emulator's fault.
+
+    The kernel switches tracepoints by writing a breakpoint over an instruction and then the new instruction over that. QEMU
+    before 8.1 does not hold a page's lock while it translates code, so a processor may go on with a translation of the
+    breakpoint after all of them have been told that it is gone. The report then shows another byte where the trap was.
+    """
+    lines = log.replace("\r", "").split("\n")
+    first = next((number for number, line in enumerate(lines) if _SPLAT.match(line) or _INT3.match(line)), None)
+    if first is None or not _INT3.match(lines[first]):
+        return False
+    trapped = next(filter(None, map(_TRAPPED.match, lines[first:])), None)
+    return trapped is not None and trapped.group(1) != "cc"
+
+
 def tail(log, lines=60):
     return "\n".join(log.replace("\r", "").rstrip("\n").split("\n")[-lines:])
