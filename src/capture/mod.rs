@@ -1,0 +1,21 @@
+//! Captures: reading .scap files of every version, and the state of tasks and descriptors rebuilt from them.
+//!
+//! [`Reader`] gives metadata and events in today's schema (`convert` brings old ones there); [`Inspector`] follows what events
+//! change; [`Replay`] is both, one event at a time, ready for the evaluator. Not the fields: a replayed event is seen through the
+//! same view as one of a ring (`event::view`). Invariant: no file makes this panic, loop or take more memory than the bounds of
+//! [`bounds`]; what was read before a damaged place has been delivered.
+
+pub mod bounds;
+mod convert;
+mod cursor;
+mod error;
+mod event;
+mod meta;
+mod reader;
+mod source;
+
+pub use convert::{Converter, Step};
+pub use error::{CaptureError, Problem};
+pub use event::{Event, EventBuf};
+pub use meta::{Address, FdEntry, FdKind, Group, Interface, Machine, Metadata, ProcessEntry, User};
+pub use reader::Reader;

@@ -1,0 +1,332 @@
+//! A capture file, event by event.
+
+use super::bounds;
+use super::convert::{Converter, Step, params_of};
+use super::cursor::Cursor;
+use super::error::{CaptureError, Problem};
+use super::event::{Event, Span};
+use super::meta::{self, Metadata};
+use super::source::Source;
+use crate::event::types::EventCode;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+const SECTION: u32 = 0x0a0d_0d0a;
+const MAGIC: u32 = 0x1a2b_3c4d;
+
+/// Blocks of the format, by their numbers of today and before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Section,
+    Machine,
+    Processes(u8),
+    Fds(u8),
+    Interfaces(u8),
+    Users(u8),
+    Event(Form),
+    Unknown,
+}
+
+/// Forms of an event block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Form {
+    flags: bool,
+    /// The event says how many parameters it has.
+    counted: bool,
+    /// Lengths have 32 bits.
+    large: bool,
+}
+
+impl Kind {
+    const fn of(number: u32) -> Kind {
+        const fn event(flags: bool, counted: bool, large: bool) -> Kind {
+            Kind::Event(Form { flags, counted, large })
+        }
+        match number {
+            SECTION => Kind::Section,
+            0x201 | 0x8002_abcd => Kind::Machine,
+            0x202 | 0x8000_abcd => Kind::Processes(1),
+            0x207 | 0x8013_abcd => Kind::Processes(2),
+            0x209 | 0x8014_abcd => Kind::Processes(3),
+            0x210 => Kind::Processes(4),
+            0x211 => Kind::Processes(5),
+            0x212 => Kind::Processes(6),
+            0x213 => Kind::Processes(7),
+            0x214 => Kind::Processes(8),
+            0x215 => Kind::Processes(9),
+            0x203 | 0x8001_abcd => Kind::Fds(1),
+            0x218 => Kind::Fds(2),
+            0x205 | 0x8011_abcd => Kind::Interfaces(1),
+            0x219 => Kind::Interfaces(2),
+            0x206 | 0x8012_abcd => Kind::Users(1),
+            0x220 => Kind::Users(2),
+            0x204 | 0x8010_abcd => event(false, false, false),
+            0x208 => event(true, false, false),
+            0x216 => event(false, true, false),
+            0x217 => event(true, true, false),
+            0x221 => event(false, true, true),
+            0x222 => event(true, true, true),
+            _ => Kind::Unknown,
+        }
+    }
+}
+
+const fn is_event(number: u32) -> bool {
+    matches!(Kind::of(number), Kind::Event(_))
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    cpu: u16,
+    flags: u32,
+    time: u64,
+    tid: i64,
+    code: u16,
+}
+
+/// An open capture.
+pub struct Reader {
+    source: Source,
+    file: PathBuf,
+    metadata: Metadata,
+    converter: Converter,
+    /// Header of the event read last, and its body in the source.
+    head: Head,
+    body: Range<usize>,
+    spans: Vec<Span>,
+    converted: bool,
+    /// Events delivered.
+    count: u64,
+    /// Place of the block being read.
+    place: u64,
+    /// The end was reached, or an error.
+    ended: bool,
+}
+
+impl Reader {
+    /// Opens a file and reads what stands before its first event.
+    pub fn open(path: &Path) -> Result<Reader, CaptureError> {
+        let at = |offset, problem| CaptureError { file: path.to_owned(), offset, problem };
+        let source = Source::open(path).map_err(|problem| at(0, problem))?;
+        Reader::start(source, path)
+    }
+
+    /// Reads from anywhere; `name` stands in messages.
+    pub fn new(input: impl Read + Send + 'static, gzip: bool, name: &Path) -> Result<Reader, CaptureError> {
+        Reader::start(Source::new(input, gzip), name)
+    }
+
+    fn start(source: Source, name: &Path) -> Result<Reader, CaptureError> {
+        let mut reader = Reader {
+            source,
+            file: name.to_owned(),
+            metadata: Metadata::default(),
+            converter: Converter::default(),
+            head: Head::default(),
+            body: 0..0,
+            spans: Vec::new(),
+            converted: false,
+            count: 0,
+            place: 0,
+            ended: false,
+        };
+        match reader.read_head() {
+            Ok(()) => Ok(reader),
+            Err(problem) => Err(reader.error(problem)),
+        }
+    }
+
+    fn error(&self, problem: Problem) -> CaptureError {
+        CaptureError { file: self.file.clone(), offset: self.source.offset, problem }
+    }
+
+    /// The section header and the metadata.
+    fn read_head(&mut self) -> Result<(), Problem> {
+        match self.source.peek()? {
+            None => return Err(Problem::Truncated),
+            Some(SECTION) => {}
+            Some(other) => return Err(Problem::NotACapture(other)),
+        }
+        loop {
+            let Some(block) = self.source.block(is_event)? else { return Err(Problem::NoEvents) };
+            match Kind::of(block.kind) {
+                Kind::Event(_) => {
+                    self.source.unread(block.body.len() + 12);
+                    return Ok(());
+                }
+                Kind::Unknown => {}
+                kind => metadata(kind, self.source.bytes(&block.body), &mut self.metadata)?,
+            }
+        }
+    }
+
+    /// What stood before the events, and between them since this was asked last.
+    pub fn take_metadata(&mut self) -> Metadata {
+        std::mem::take(&mut self.metadata)
+    }
+
+    /// The next event in today's schema; None at the end. After an error there are no more.
+    pub fn next(&mut self) -> Result<Option<Event<'_>>, CaptureError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let place = self.source.offset;
+        match self.advance() {
+            Ok(true) => {
+                self.count += 1;
+                Ok(Some(self.current()))
+            }
+            Ok(false) => {
+                self.ended = true;
+                Ok(None)
+            }
+            Err(problem) => {
+                self.ended = true;
+                // Blocks are whole or not there: the place is that of the one that was being read.
+                let offset = place.max(self.place);
+                Err(CaptureError { file: self.file.clone(), offset, problem })
+            }
+        }
+    }
+
+    /// Reads until there is an event to deliver; false at the end.
+    fn advance(&mut self) -> Result<bool, Problem> {
+        loop {
+            self.place = self.source.offset;
+            let Some(block) = self.source.block(is_event)? else { return Ok(false) };
+            match Kind::of(block.kind) {
+                Kind::Event(form) => {
+                    if !self.parse(form, block.body)? {
+                        continue;
+                    }
+                    let step = self.converter.run(&view(&self.head, &self.spans, self.source.bytes(&self.body), 0))?;
+                    self.converted = step == Step::Done;
+                    if step != Step::Drop {
+                        return Ok(true);
+                    }
+                }
+                Kind::Unknown => return Err(Problem::UnexpectedBlock(block.kind)),
+                // Another section: what it says adds to what is known.
+                Kind::Section => self.metadata.machine = None,
+                kind => metadata(kind, self.source.bytes(&block.body), &mut self.metadata)?,
+            }
+        }
+    }
+
+    /// Takes an event's header and lengths; false for a type that is not known.
+    fn parse(&mut self, form: Form, body: Range<usize>) -> Result<bool, Problem> {
+        let bytes = self.source.bytes(&body);
+        let mut from = Cursor(bytes);
+        let broken = || Problem::EventLengths;
+        let mut head = || {
+            let cpu = from.u16()?;
+            let flags = if form.flags { from.u32()? } else { 0 };
+            let (time, tid, len, code) = (from.u64()?, from.i64()?, from.u32()?, from.u16()?);
+            let count = if form.counted { Some(from.u32()?) } else { None };
+            Some((Head { cpu, flags, time, tid, code }, len as usize, count))
+        };
+        let (head, len, count) = head().ok_or_else(broken)?;
+        let Some(declared) = params_of(head.code) else { return Ok(false) };
+        self.head = head;
+        self.spans.clear();
+        let width = if form.large { 4 } else { 2 };
+        let header = if form.counted { 26 } else { 22 };
+        let rest = from.0;
+        // The event's length does not count the block's own words.
+        let after_header = len.checked_sub(header).ok_or_else(broken)?;
+        let count = match count {
+            Some(count) => count as usize,
+            None => guess_count(rest, after_header + missing(head.code), usize::from(declared)).ok_or_else(broken)?,
+        };
+        if count > bounds::PARAMS {
+            return Err(broken());
+        }
+        let (lengths, data) = rest.split_at_checked(count * width).ok_or_else(broken)?;
+        let mut end = 0usize;
+        for length in lengths.chunks_exact(width) {
+            let length = match *length {
+                [a, b] => usize::from(u16::from_ne_bytes([a, b])),
+                [a, b, c, d] => u32::from_ne_bytes([a, b, c, d]) as usize,
+                _ => 0,
+            };
+            let start = end;
+            end = end.checked_add(length).filter(|end| *end <= data.len()).ok_or_else(broken)?;
+            self.spans.push(Span { start: start as u32, end: end as u32 });
+        }
+        if count * width + end != after_header + missing(head.code) && count * width + end != after_header {
+            return Err(broken());
+        }
+        let start = body.end - data.len();
+        self.body = start..start + end;
+        Ok(true)
+    }
+
+    /// The event read last.
+    fn current(&self) -> Event<'_> {
+        if self.converted {
+            let result = self.converter.result();
+            return Event { num: self.count, ..result };
+        }
+        view(&self.head, &self.spans, self.source.bytes(&self.body), self.count)
+    }
+
+    /// Whether metadata stood before the event that was returned last.
+    pub fn has_metadata(&self) -> bool {
+        let m = &self.metadata;
+        m.machine.is_some()
+            || !(m.processes.is_empty() && m.fds.is_empty() && m.interfaces.is_empty())
+            || !(m.users.is_empty() && m.groups.is_empty())
+    }
+}
+
+fn view<'a>(head: &Head, spans: &'a [Span], data: &'a [u8], num: u64) -> Event<'a> {
+    let Head { cpu, flags, time, tid, code } = *head;
+    Event { num, time, tid, cpu, code: EventCode(code), flags, spans, data }
+}
+
+/// The number of parameters of an event that does not say it: as many as its type has today, or fewer, so that lengths and data
+/// are as long as the event says.
+fn guess_count(rest: &[u8], len: usize, declared: usize) -> Option<usize> {
+    let length = |i: usize| Some(usize::from(u16::from_ne_bytes(*rest.get(2 * i..)?.first_chunk()?)));
+    (0..=declared).rev().find(|count| {
+        let sum = (0..*count).try_fold(2 * count, |sum, i| Some(sum + length(i)?));
+        sum == Some(len)
+    })
+}
+
+/// Bytes that an event's length lacks: notifications and infrastructure events were written so.
+const fn missing(code: u16) -> usize {
+    match code {
+        280 | 286 => 3,
+        _ => 0,
+    }
+}
+
+fn metadata(kind: Kind, body: &[u8], out: &mut Metadata) -> Result<(), Problem> {
+    let (done, what) = match kind {
+        Kind::Section => {
+            let mut from = Cursor(body);
+            return match (from.u32(), from.u16(), from.u16()) {
+                (Some(MAGIC), Some(1), Some(_)) => Ok(()),
+                (Some(MAGIC), Some(major), Some(minor)) => Err(Problem::Version(major, minor)),
+                (Some(magic), ..) if magic.swap_bytes() == MAGIC => Err(Problem::ByteOrder),
+                _ => Err(Problem::List("section header")),
+            };
+        }
+        Kind::Machine if out.machine.is_some() => return Err(Problem::SecondMachine),
+        Kind::Machine => {
+            out.machine = meta::machine(body);
+            (out.machine.as_ref().map(|_| ()), "machine information")
+        }
+        Kind::Processes(version) => (meta::processes(body, version, &mut out.processes), "lists of processes"),
+        Kind::Fds(version) => {
+            let fds = meta::fds(body, version);
+            (fds.map(|fds| out.fds.push(fds)), "lists of descriptors")
+        }
+        Kind::Interfaces(version) => (meta::interfaces(body, version, &mut out.interfaces), "lists of interfaces"),
+        Kind::Users(version) => (meta::users(body, version, &mut out.users, &mut out.groups), "lists of users"),
+        Kind::Event(_) | Kind::Unknown => (Some(()), ""),
+    };
+    done.ok_or(Problem::List(what))
+}
