@@ -1,7 +1,7 @@
 //! The typed view of a record, and the field catalogue.
 //!
 //! [`record`] looks at bytes of a ring in place; [`task`] and [`exec`] mirror what the module said about tasks;
-//! [`live`] answers the fields of one event from both;
+//! [`view`] answers the fields of one event, [`live`] of one of a ring;
 //! [`params`], [`types`] and [`flags`] are what events carry; [`fields`] is the catalogue of what rules may ask
 //! for, [`value`] the contract with those who ask, [`text`] how values are printed.
 
@@ -19,3 +19,4 @@ pub mod task;
 pub mod text;
 pub mod types;
 pub mod value;
+pub mod view;

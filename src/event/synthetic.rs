@@ -549,7 +549,7 @@ impl World {
     /// When the decoder does not accept it, or it is no event.
     pub fn view<'r>(&'r self, record: &'r RecordBuf) -> LiveEvent<'r> {
         match record::decode(record.bytes()) {
-            Ok(Record::Event(event)) => LiveEvent::new(event, &self.tasks, &self.host, self.events, 0),
+            Ok(Record::Event(event)) => LiveEvent::of_ring(event, &self.tasks, &self.host, self.events, 0),
             other => panic!("no event: {other:?}"),
         }
     }

@@ -114,7 +114,7 @@ impl Watch {
         if !self.shared.plan.program.wants(record.head.code) {
             return;
         }
-        let event = LiveEvent::new(record, &self.tasks, &self.host, self.seen.events, previous);
+        let event = LiveEvent::of_ring(record, &self.tasks, &self.host, self.seen.events, previous);
         self.seen.without_task += u64::from(event.task().is_none());
         self.matched.clear();
         let program = &self.shared.plan.program;

@@ -3,8 +3,8 @@
 //! The exception to "no system call on the path of an event": these are about the process now, not when the event
 //! happened, and missing when it is gone. Rules that do not name them pay nothing.
 
-use super::fd::Kind;
 use crate::event::arena_text::ArenaText;
+use crate::event::view::Kind;
 use bumpalo::Bump;
 use smallvec::SmallVec;
 use std::fmt::Write;

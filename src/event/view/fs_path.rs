@@ -3,13 +3,13 @@
 //! Only of calls that succeeded, except opens. A relative path of an `*at` call is made absolute with the directory
 //! it was given, which Falco does not always manage.
 
-use super::{LiveEvent, PathView, answer};
+use super::{PathView, Payload, View, answer};
 use crate::driver::abi;
 use crate::event::params::Family;
 use crate::event::value::Value;
 use bumpalo::Bump;
 
-impl LiveEvent<'_> {
+impl<P: Payload> View<'_, P> {
     /// Calls whose paths these fields speak of: those that change names or open them.
     fn has_paths(&self) -> bool {
         let name = self.def.map_or("", |def| def.name);
@@ -17,7 +17,7 @@ impl LiveEvent<'_> {
             "open" | "openat" | "openat2" => true,
             "access" | "stat" | "lstat" | "stat64" | "lstat64" | "newfstatat" | "chdir" | "chroot" | "creat"
             | "open_by_handle_at" => false,
-            _ => self.record.head.ret >= 0,
+            _ => self.payload.ret() >= 0,
         }
     }
 
@@ -33,14 +33,14 @@ impl LiveEvent<'_> {
             && self.family() == Family::Open
             && let Some(fd) = self.opened_by_path()
         {
-            return Some(Value::Str(fd.opened_path()));
+            return Some(Value::Str(fd.path));
         }
         self.path_of_param(index, arena).map(Value::Str)
     }
 
     /// The file of a call that changes one through its descriptor.
     fn changed_file<'a>(&'a self, arena: &'a Bump) -> Option<Value<'a>> {
-        let by_descriptor = matches!(self.def?.name, "fchmod" | "fchown") && self.record.head.ret >= 0;
+        let by_descriptor = matches!(self.def?.name, "fchmod" | "fchown") && self.payload.ret() >= 0;
         (by_descriptor && self.descriptor().is_some()).then(|| Value::Str(self.fd_name(arena)))
     }
 
@@ -54,7 +54,7 @@ impl LiveEvent<'_> {
 
 /// `evt.abspath`: `.src` and `.dst` choose of two paths, without them it is the first. Given whether or not the call
 /// succeeded.
-pub(super) fn absolute<'a>(ev: &'a LiveEvent<'_>, which: Option<&str>, arena: &'a Bump) -> Option<Value<'a>> {
+pub(super) fn absolute<'a, P: Payload>(ev: &'a View<'_, P>, which: Option<&str>, arena: &'a Bump) -> Option<Value<'a>> {
     let def = ev.def?;
     if let Some(path) = def.main_path {
         return ev.beside_descriptor(Some(path), arena);

@@ -1,35 +1,57 @@
 //! Parameters of an event: their values (`evt.rawarg`), and their texts (`evt.arg`, `evt.args`).
 
-use super::LiveEvent;
-use super::fd::{Descriptor, push_address};
+use super::descriptor::{Descriptor, push_address};
+use super::fdlist::{self, FdList};
+use super::{Payload, View};
 use crate::driver::abi;
 use crate::enrich::users::UNKNOWN;
 use crate::event::arena_text::ArenaText;
 use crate::event::clock::{self, Form};
 use crate::event::flags;
-use crate::event::params::{Family, Format, Param, Source};
+use crate::event::params::{Format, Param, Source};
 use crate::event::record::Address;
 use crate::event::types;
 use crate::event::value::{FieldArg, Type, Value};
 use bumpalo::Bump;
+use std::net::IpAddr;
 
 /// The value of a parameter.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Arg<'a> {
+pub enum Arg<'a> {
     /// As wide as the type says: sign-extended when that is signed.
     Number(u64),
     Text(&'a [u8]),
     Bytes(&'a [u8]),
     /// An address given to or taken from the call.
     Address(Address<'a>),
-    /// Both ends of a connection: an address to put in the other end's place, or the socket's own.
-    Tuple(Option<Address<'a>>),
+    /// From where bytes come to where they go; None when there are no two ends.
+    Tuple(Option<Tuple<'a>>),
+    /// Descriptors and what happened to them.
+    FdList(FdList<'a>),
+    /// Of a parameter whose type the call decides: the number of an error, of a signal.
+    Errno(u64),
+    Signal(u64),
+}
+
+/// Two ends of a socket.
+#[derive(Clone, Copy, Debug)]
+pub enum Tuple<'a> {
+    Ip {
+        from: (IpAddr, u16),
+        to: (IpAddr, u16),
+    },
+    /// What tells the ends apart, and the name.
+    Unix {
+        from: u64,
+        to: u64,
+        name: &'a [u8],
+    },
 }
 
 /// How many bytes of a buffer a text shows.
 const SHOWN: usize = 1023;
 
-impl<'r> LiveEvent<'r> {
+impl<'r, P: Payload> View<'r, P> {
     /// The parameter an argument of `evt.arg` means.
     pub(super) fn param_of(&self, arg: &FieldArg) -> Option<(u8, &'static Param)> {
         let def = self.def?;
@@ -45,117 +67,16 @@ impl<'r> LiveEvent<'r> {
 
     /// The value of a parameter; None when it is missing.
     pub(super) fn arg<'a>(&'a self, index: u8, param: &'static Param) -> Option<Arg<'a>> {
-        if param.on_success && self.record.head.ret < 0 {
-            return None;
-        }
-        let number = |raw| Some(Arg::Number(self.translated(param, raw)));
-        match param.source {
-            Source::Absent => None,
-            Source::Ret | Source::RetFd => number(self.record.head.ret as u64),
-            Source::Arg(n) | Source::Fd(n) | Source::DirFd(n) => number(self.register(n)),
-            Source::OpenMode(mode, open) => {
-                number(if flags::creates_file(self.register(open) as u32) { self.register(mode) } else { 0 })
-            }
-            Source::Syscall => number(u64::from(self.record.head.sc)),
-            Source::Number => number(u64::from(self.record.head.nr)),
-            Source::Const(value) => number(u64::from(value)),
-            Source::Task(value) => self.task_value(u32::from(value)),
-            Source::FdDev(of) => number(self.record.fd(of).map_or(0, |fd| u64::from(fd.head.dev))),
-            Source::FdIno(of) => number(self.record.fd(of).map_or(0, |fd| fd.head.ino)),
-            Source::FdPath(of) => Some(Arg::Text(Descriptor::of(self.record.fd(of)?).opened_path())),
-            Source::FdLayer(of) => {
-                let flags = self.record.fd(of).map_or(0, |fd| fd.head.flags);
-                let upper = u64::from(flags & abi::FSN_FD_UPPER != 0);
-                let lower = u64::from(flags & abi::FSN_FD_LOWER != 0);
-                Some(Arg::Number(upper | lower << 1))
-            }
-            Source::Socket(of) => self.record.fd(of)?.socket.map(|_| Arg::Tuple(None)),
-            Source::ExecArg0 { param: of, value } => {
-                if self.is_exec_success() {
-                    return self.task_value(u32::from(value));
-                }
-                let argv = self.record.attachment_of(of, abi::FSN_ATT_STRV)?.data;
-                Some(Arg::Text(argv.split(|b| *b == 0).next().unwrap_or_default()))
-            }
-            Source::ExecArgv { value } => {
-                if self.is_exec_success() {
-                    return self.task_value(u32::from(value));
-                }
-                let argv = self.record.attachment_of(index, abi::FSN_ATT_STRV)?.data;
-                // The arguments start after argv[0]; an environment starts at its start.
-                let start = if u32::from(value) == abi::FSN_V_ARGS {
-                    memchr::memchr(0, argv).map_or(argv.len(), |end| end + 1)
-                } else {
-                    0
-                };
-                Some(Arg::Bytes(&argv[start..]))
-            }
-            Source::ExecFilename { value } => {
-                if self.is_exec_success() {
-                    return self.task_value(u32::from(value));
-                }
-                Some(Arg::Text(self.record.attachment_of(index, abi::FSN_ATT_STR)?.data))
-            }
-            Source::Attached => self.attached(index, param),
-        }
-    }
-
-    fn register(&self, n: u8) -> u64 {
-        self.record.head.args.get(usize::from(n)).copied().unwrap_or(0)
-    }
-
-    fn attached<'a>(&'a self, index: u8, param: &'static Param) -> Option<Arg<'a>> {
-        if param.ty == Type::SockTuple {
-            let peer = self.record.attachment_of(index, abi::FSN_ATT_SOCKADDR).and_then(|a| a.address());
-            let socket = self.main_socket().is_some();
-            return (socket || peer.is_some()).then_some(Arg::Tuple(peer));
-        }
-        let mut found = None;
-        // A descriptor pair attaches its number and the descriptor itself.
-        for attachment in self.record.attachments().filter(|a| a.head.param == index) {
-            match u32::from(attachment.head.kind) {
-                abi::FSN_ATT_STR | abi::FSN_ATT_PATH => found = Some(Arg::Text(attachment.data)),
-                abi::FSN_ATT_BYTES | abi::FSN_ATT_STRV => found = Some(Arg::Bytes(attachment.data)),
-                abi::FSN_ATT_U64 => found = Some(Arg::Number(self.translated(param, attachment.number(0)?))),
-                abi::FSN_ATT_SOCKADDR => found = attachment.address().map(Arg::Address),
-                _ => {}
-            }
-        }
-        match (found, param.ty) {
-            // A number that could not be read is 0, as in Falco; a descriptor of a failed call is -1.
-            (None, Type::Fd) => Some(Arg::Number(-1i64 as u64)),
-            (None, ty) if is_number(ty) => Some(Arg::Number(self.translated(param, 0))),
-            (found, _) => found,
-        }
-    }
-
-    /// From the kernel's number to the one rules see: by its class first, then as wide as the type.
-    fn translated(&self, param: &Param, raw: u64) -> u64 {
-        let mut value = match param.convert {
-            None => raw,
-            // What an option is depends on the level it belongs to.
-            Some(_) if param.socket_level && self.register(1) as i32 != libc::SOL_SOCKET => 0,
-            Some(convert) => u64::from(convert(raw as u32)),
-        };
-        if self.family() == Family::Open
-            && param.name == "flags"
-            && let Some(fd) = self.record.fd(0)
-        {
-            let bit = |flag, bit| if fd.head.flags & flag != 0 { u64::from(bit) } else { 0 };
-            value |= bit(abi::FSN_FD_CREATED, flags::open_bit::F_CREATED)
-                | bit(abi::FSN_FD_UPPER, flags::open_bit::UPPER_LAYER)
-                | bit(abi::FSN_FD_LOWER, flags::open_bit::LOWER_LAYER);
-        }
-        narrowed(param.ty, value)
+        P::arg(self, index, param)
     }
 
     /// The flags of an open as rules see them; None for other events.
-    pub(super) fn open_flags(&self) -> Option<u32> {
+    pub fn open_flags(&self) -> Option<u32> {
         self.number_of_param(self.def?.flags?).map(|flags| flags as u32)
     }
 
     /// A parameter's number; None when it is missing or none.
-    pub(super) fn number_of_param(&self, index: u8) -> Option<u64> {
+    pub fn number_of_param(&self, index: u8) -> Option<u64> {
         match self.arg(index, self.def?.at(index)?)? {
             Arg::Number(number) => Some(number),
             _ => None,
@@ -163,14 +84,14 @@ impl<'r> LiveEvent<'r> {
     }
 
     /// A parameter's text as the program gave it; None when it is missing or none.
-    pub(super) fn text_of_param(&self, index: u8) -> Option<&[u8]> {
+    pub fn text_of_param(&self, index: u8) -> Option<&[u8]> {
         match self.arg(index, self.def?.at(index)?)? {
             Arg::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    fn task_value(&self, value: u32) -> Option<Arg<'_>> {
+    pub fn task_value(&self, value: u32) -> Option<Arg<'_>> {
         let task = self.task?;
         let head = &task.head;
         let itself = task.itself(self.execs);
@@ -232,7 +153,8 @@ impl<'r> LiveEvent<'r> {
             Arg::Text([]) | Arg::Bytes([]) => return None,
             Arg::Text(text) => Value::Str(text),
             Arg::Bytes(bytes) => Value::Bytes(bytes),
-            Arg::Address(_) | Arg::Tuple(_) => Value::Bytes(self.param_text(index, param, arena)),
+            Arg::Errno(n) | Arg::Signal(n) => Value::U64(n),
+            Arg::Address(_) | Arg::Tuple(_) | Arg::FdList(_) => Value::Bytes(self.param_text(index, param, arena)),
         })
     }
 
@@ -277,13 +199,17 @@ impl<'r> LiveEvent<'r> {
         match self.arg(index, param) {
             Some(Arg::Number(n)) => push_number(param, n, text),
             Some(Arg::Text(t)) => text.push(t),
-            Some(Arg::Bytes(bytes)) => self.push_bytes(param, bytes, text),
+            Some(Arg::Bytes([])) if param.ty != Type::Dyn => text.push_str("NULL"),
+            Some(Arg::Bytes(bytes)) => push_printable(bytes, text),
             Some(Arg::Address(address)) => push_given(address, text),
-            Some(Arg::Tuple(peer)) => {
-                if !self.push_tuple(peer, text) {
-                    text.push(b"NULL");
-                }
-            }
+            Some(Arg::Tuple(Some(tuple))) => push_tuple(tuple, text),
+            Some(Arg::Tuple(None)) => text.push(b"NULL"),
+            Some(Arg::FdList(list)) => fdlist::push_list(self, list, text),
+            Some(Arg::Errno(n)) => match flags::errno_name(n) {
+                Some(name) => text.push_str(name),
+                None => text.push_fmt(format_args!("{n}")),
+            },
+            Some(Arg::Signal(n)) => push_number(param, n, text),
             None => text.push(match param.ty {
                 Type::Bytebuf | Type::SockTuple => b"NULL",
                 Type::SigSet | Type::FdList => b"",
@@ -300,6 +226,7 @@ impl<'r> LiveEvent<'r> {
         let start = text.len();
         match self.arg(index, param) {
             Some(Arg::Number(n)) => self.push_meaning(index, param, n, text, arena),
+            Some(Arg::Signal(n)) => text.push_str(flags::signal_name(n).unwrap_or_default()),
             // An absolute path is shown as it was given, whatever it would be tidied to; what the kernel says of the
             // task is no path from its directory.
             Some(Arg::Text(given))
@@ -324,8 +251,8 @@ impl<'r> LiveEvent<'r> {
             Type::Fd if signed < 0 => push_errno(signed, text),
             Type::Fd => {
                 // A number that is the main descriptor's is that descriptor.
-                let same = || self.descriptor().filter(|main| i64::from(main.number()) == signed);
-                if let Some(fd) = self.record.fd(index).map(Descriptor::of).or_else(same) {
+                let same = || self.descriptor().filter(|main| i64::from(main.number) == signed);
+                if let Some(fd) = P::descriptor_of(self, index).or_else(same) {
                     self.push_descriptor(fd, index, text, arena);
                 }
             }
@@ -340,7 +267,6 @@ impl<'r> LiveEvent<'r> {
             Type::AbsTime => {
                 text.push(clock::format_time(n, self.host.clock.utc_offset, Form::DateTime, true, arena));
             }
-            Type::Dyn if param.class_name == "ptrace_dynamic_param" => self.push_ptrace(index, n, text),
             _ if param.plain_number => {}
             ty => {
                 if let Some(class) = param.class {
@@ -365,69 +291,23 @@ impl<'r> LiveEvent<'r> {
             fd.push_name(text);
         }
     }
+}
 
-    /// The signal a traced process goes on with.
-    fn push_ptrace(&self, index: u8, n: u64, text: &mut ArenaText<'_>) {
-        const WITH_SIGNAL: [u64; 8] = [7, 9, 17, 24, 31, 32, 33, 8];
-        let is_data = self.def.and_then(|def| def.param("data")).is_some_and(|(data, _)| data == index);
-        if is_data && WITH_SIGNAL.contains(&self.register(0)) {
-            text.push_str(flags::signal_name(n).unwrap_or_default());
+fn push_tuple(tuple: Tuple<'_>, text: &mut ArenaText<'_>) {
+    match tuple {
+        Tuple::Ip { from, to } => {
+            push_address(from.0, from.1, text);
+            text.push(b"->");
+            push_address(to.0, to.1, text);
         }
-    }
-
-    fn push_bytes(&self, param: &'static Param, bytes: &[u8], text: &mut ArenaText<'_>) {
-        match param.ty {
-            Type::FdList => super::fdlist::push_list(bytes, text),
-            Type::Dyn => self.push_option(bytes, text),
-            _ if bytes.is_empty() => text.push_str("NULL"),
-            _ => push_printable(bytes, text),
-        }
-    }
-
-    /// The value of a socket option, by what the option holds.
-    fn push_option(&self, bytes: &[u8], text: &mut ArenaText<'_>) {
-        let socket_level = self.register(1) as i32 == libc::SOL_SOCKET;
-        let word = bytes.get(..4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
-        match (self.register(2) as i32, word) {
-            (libc::SO_ERROR, Some(error)) if socket_level => match flags::errno_name(u64::from(error)) {
-                Some(name) => text.push_str(name),
-                None => text.push_fmt(format_args!("{error}")),
-            },
-            (option, Some(word)) if socket_level && bytes.len() == 4 && INT_OPTIONS.contains(&option) => {
-                text.push_fmt(format_args!("{word}"));
+        Tuple::Unix { from, to, name } => {
+            if to != 0 {
+                text.push_fmt(format_args!("{from:x}->{to:x} "));
             }
-            _ => push_printable(bytes, text),
+            text.push(name);
         }
     }
 }
-
-/// Socket options whose value is a number.
-const INT_OPTIONS: [i32; 24] = [
-    libc::SO_DEBUG,
-    libc::SO_REUSEADDR,
-    libc::SO_TYPE,
-    libc::SO_DONTROUTE,
-    libc::SO_BROADCAST,
-    libc::SO_SNDBUF,
-    libc::SO_RCVBUF,
-    libc::SO_SNDBUFFORCE,
-    libc::SO_RCVBUFFORCE,
-    libc::SO_KEEPALIVE,
-    libc::SO_OOBINLINE,
-    libc::SO_PRIORITY,
-    libc::SO_REUSEPORT,
-    libc::SO_PASSCRED,
-    libc::SO_RCVLOWAT,
-    libc::SO_SNDLOWAT,
-    libc::SO_TIMESTAMP,
-    libc::SO_ACCEPTCONN,
-    libc::SO_MARK,
-    libc::SO_PROTOCOL,
-    libc::SO_DOMAIN,
-    libc::SO_RXQ_OVFL,
-    libc::SO_PEEK_OFF,
-    libc::SO_BUSY_POLL,
-];
 
 /// A buffer with a dot for everything that cannot be printed.
 pub(super) fn push_printable(bytes: &[u8], text: &mut ArenaText<'_>) {
@@ -474,11 +354,11 @@ const fn width(ty: Type) -> u32 {
     }
 }
 
-pub(super) const fn is_signed(ty: Type) -> bool {
+pub const fn is_signed(ty: Type) -> bool {
     matches!(ty, Type::Int8 | Type::Int16 | Type::Int32 | Type::Int64 | Type::Errno | Type::Fd | Type::Pid)
 }
 
-const fn is_number(ty: Type) -> bool {
+pub const fn is_number(ty: Type) -> bool {
     !matches!(
         ty,
         Type::Charbuf
@@ -494,7 +374,7 @@ const fn is_number(ty: Type) -> bool {
 }
 
 /// The value cut to its type's width, sign-extended when that is signed.
-const fn narrowed(ty: Type, value: u64) -> u64 {
+pub const fn narrowed(ty: Type, value: u64) -> u64 {
     let unused = 64 - width(ty);
     if is_signed(ty) { ((value << unused) as i64 >> unused) as u64 } else { value << unused >> unused }
 }

@@ -1,6 +1,6 @@
 //! The process an event happened in, and its lineage: proc.* and thread.*.
 
-use super::{LiveEvent, answer, procfs};
+use super::{Gauge, Payload, View, answer};
 use crate::driver::abi;
 use crate::enrich::users::UNKNOWN;
 use crate::event::arena_text::ArenaText;
@@ -13,7 +13,7 @@ use bumpalo::Bump;
 /// Levels of the lineage that an environment variable is looked for in.
 const ENV_LEVELS: usize = 20;
 
-impl<'r> LiveEvent<'r> {
+impl<'r, P: Payload> View<'r, P> {
     fn itself(&self) -> Option<Process<'r>> {
         Some(self.task?.itself(self.execs))
     }
@@ -23,7 +23,7 @@ impl<'r> LiveEvent<'r> {
     }
 
     /// Ancestors with their level, the parent being 1.
-    fn lineage(&self) -> impl Iterator<Item = Process<'r>> + use<'r> {
+    fn lineage(&self) -> impl Iterator<Item = Process<'r>> + use<'r, P> {
         let (task, execs) = (self.task, self.execs);
         task.into_iter().flat_map(move |task| task.ancestors(execs))
     }
@@ -124,7 +124,7 @@ fn environment<'a>(exec: Option<&Exec>, arena: &'a Bump) -> &'a [u8] {
 }
 
 /// Environments of the lineage: of ancestor N, the variable NAME of the nearest ancestor that has it, or of each.
-fn ancestor_env<'a>(ev: &'a LiveEvent<'_>, arg: &FieldArg, arena: &'a Bump) -> Option<Value<'a>> {
+fn ancestor_env<'a, P: Payload>(ev: &'a View<'_, P>, arg: &FieldArg, arena: &'a Bump) -> Option<Value<'a>> {
     if let FieldArg::Key(name) = arg {
         let found = ev.lineage().take(ENV_LEVELS).find_map(|p| p.exec?.env(name.as_bytes()));
         return str(found.unwrap_or_default());
@@ -133,7 +133,7 @@ fn ancestor_env<'a>(ev: &'a LiveEvent<'_>, arg: &FieldArg, arena: &'a Bump) -> O
 }
 
 /// Arguments of ancestor N, or of all of them in one text.
-fn ancestor_args<'a>(ev: &'a LiveEvent<'_>, arg: &FieldArg, arena: &'a Bump) -> Option<Value<'a>> {
+fn ancestor_args<'a, P: Payload>(ev: &'a View<'_, P>, arg: &FieldArg, arena: &'a Bump) -> Option<Value<'a>> {
     if let FieldArg::Index(level) = arg {
         return str(ev.task?.level(*level as usize, ev.execs)?.args());
     }
@@ -160,27 +160,25 @@ fn directory<'a>(task: &'a Task, arena: &'a Bump) -> &'a [u8] {
     text.finish()
 }
 
-/// Threads of the process now; `leader` says whether the first counts.
-fn threads<'a>(ev: &LiveEvent<'_>, leader: bool) -> Option<Value<'a>> {
-    let all = procfs::status(ev.task?.head.pid, "Threads")?;
-    number(if leader { all } else { all.saturating_sub(1) })
+/// A size or counter, in units of `unit` to its own.
+fn gauge<'a, P: Payload>(ev: &View<'_, P>, gauge: Gauge, unit: u64) -> Option<Value<'a>> {
+    ev.task?;
+    number(P::gauge(ev, gauge)? * unit)
 }
 
-/// A size in kB of a process now, in units of `unit` to the kB; 0 for threads that are not the first when `main_only`.
-fn memory<'a>(ev: &LiveEvent<'_>, name: &str, unit: u64, main_only: bool) -> Option<Value<'a>> {
-    let task = ev.task?;
-    if main_only && !task.is_main() {
-        return number(0);
-    }
-    number(procfs::status(task.head.pid, name)? * unit)
+/// A size of the process; 0 for threads that are not the first.
+fn of_main<'a, P: Payload>(ev: &View<'_, P>, size: Gauge, unit: u64) -> Option<Value<'a>> {
+    if ev.task?.is_main() { gauge(ev, size, unit) } else { number(0) }
 }
 
-fn standard<'a>(ev: &LiveEvent<'_>, fd: i64) -> Option<Value<'a>> {
-    Some(Value::Str(procfs::kind_of_fd(ev.task?.head.pid, fd)?.type_name()?.as_bytes()))
+fn standard<'a, P: Payload>(ev: &View<'_, P>, fd: i64) -> Option<Value<'a>> {
+    ev.task?;
+    Some(Value::Str(P::kind_of_fd(ev, fd)?.type_name()?.as_bytes()))
 }
 
-fn standard_name<'a>(ev: &LiveEvent<'_>, fd: i64, arena: &'a Bump) -> Option<Value<'a>> {
-    str(procfs::name_of_fd(ev.task?.head.pid, fd, arena)?)
+fn standard_name<'a, P: Payload>(ev: &'a View<'_, P>, fd: i64, arena: &'a Bump) -> Option<Value<'a>> {
+    ev.task?;
+    str(P::name_of_fd(ev, fd, arena)?)
 }
 
 answer! {
@@ -265,22 +263,22 @@ answer! {
         "thread.cap_inheritable" => ev.capabilities(ev.task?.head.cap_inheritable, arena),
         "thread.cap_effective" => ev.capabilities(ev.task?.head.cap_effective, arena),
         "proc.fdlimit" => Some(Value::I64(ev.task?.head.fdlimit as i64)),
-        "proc.fdopencount" => number(procfs::count_fds(ev.task?.head.pid)?),
+        "proc.fdopencount" => gauge(ev, Gauge::OpenFds, 1),
         "proc.fdusage" => {
             let limit = ev.task?.head.fdlimit;
-            let open = procfs::count_fds(ev.task?.head.pid)?;
+            let open = P::gauge(ev, Gauge::OpenFds)?;
             (limit != 0).then(|| Value::F64(open as f64 * 100.0 / limit as f64))
         },
-        "proc.vmsize" => memory(ev, "VmSize", 1, false),
-        "proc.vmrss" => memory(ev, "VmRSS", 1, false),
-        "proc.vmswap" => memory(ev, "VmSwap", 1, false),
+        "proc.vmsize" => gauge(ev, Gauge::VmSizeKb, 1),
+        "proc.vmrss" => gauge(ev, Gauge::VmRssKb, 1),
+        "proc.vmswap" => gauge(ev, Gauge::VmSwapKb, 1),
         "thread.cpu" | "thread.cpu.user" | "thread.cpu.system" => None,
-        "thread.vmsize" => memory(ev, "VmSize", 1, true),
-        "thread.vmrss" => memory(ev, "VmRSS", 1, true),
-        "thread.vmsize.b" => memory(ev, "VmSize", 1024, true),
-        "thread.vmrss.b" => memory(ev, "VmRSS", 1024, true),
-        "thread.pfminor" => number(procfs::stat(ev.task?.head.tid, 10)?),
-        "thread.pfmajor" => number(procfs::stat(ev.task?.head.tid, 12)?),
+        "thread.vmsize" => of_main(ev, Gauge::VmSizeKb, 1),
+        "thread.vmrss" => of_main(ev, Gauge::VmRssKb, 1),
+        "thread.vmsize.b" => of_main(ev, Gauge::VmSizeKb, 1024),
+        "thread.vmrss.b" => of_main(ev, Gauge::VmRssKb, 1024),
+        "thread.pfminor" => gauge(ev, Gauge::MinorFaults, 1),
+        "thread.pfmajor" => gauge(ev, Gauge::MajorFaults, 1),
         "thread.tid" => int(ev.task?.head.tid),
         "thread.ismain" => Some(Value::Bool(ev.task?.is_main())),
         "thread.vtid" => int(ev.task?.head.vtid),
@@ -296,8 +294,8 @@ answer! {
             FieldArg::Key(controller) => ev.task?.cgroup(controller.as_bytes()).map(Value::Str),
             _ => None,
         },
-        "proc.nthreads" => threads(ev, true),
-        "proc.nchilds" => threads(ev, false),
+        "proc.nthreads" => gauge(ev, Gauge::Threads, 1),
+        "proc.nchilds" => gauge(ev, Gauge::Children, 1),
         "proc.stdin.type" => standard(ev, 0),
         "proc.stdout.type" => standard(ev, 1),
         "proc.stderr.type" => standard(ev, 2),

@@ -1,7 +1,7 @@
 //! The event itself: evt.*, syscall.type and util.cnt.
 
 use super::args::Arg;
-use super::{LiveEvent, answer, fs_path};
+use super::{Payload, View, answer, fs_path};
 use crate::driver::abi;
 use crate::event::arena_text::decimal;
 use crate::event::clock::{self, Form};
@@ -13,7 +13,7 @@ use bumpalo::Bump;
 
 const SECOND: u64 = 1_000_000_000;
 
-impl LiveEvent<'_> {
+impl<P: Payload> View<'_, P> {
     fn info(&self) -> &'static EventInfo {
         self.code.info()
     }
@@ -21,7 +21,7 @@ impl LiveEvent<'_> {
     /// `evt.type`: the event's name, or the system call's when it has no event of its own.
     fn type_name(&self) -> &'static str {
         if self.code.is_generic() {
-            types::syscall(self.record.head.sc).map_or("syscall", |call| call.name)
+            types::syscall(self.payload.syscall()).map_or("syscall", |call| call.name)
         } else {
             self.info().name
         }
@@ -70,7 +70,7 @@ impl LiveEvent<'_> {
     fn creates_file(&self) -> bool {
         match self.family() {
             Family::Open => self.open_flags().is_some_and(|flags| {
-                flags & open_bit::F_CREATED != 0 || flags & open_bit::TMPFILE != 0 && self.record.head.ret >= 0
+                flags & open_bit::F_CREATED != 0 || flags & open_bit::TMPFILE != 0 && self.payload.ret() >= 0
             }),
             _ => false,
         }
@@ -88,7 +88,7 @@ impl LiveEvent<'_> {
     fn error_kind(&self) -> ErrorKind {
         let category = self.info().category;
         let failed_open = matches!(self.family(), Family::Open | Family::Creat);
-        let on = self.descriptor().map(|fd| fd.kind().category());
+        let on = self.descriptor().map(|fd| fd.kind.category());
         ErrorKind {
             file: on == Some("file") || failed_open,
             net: on == Some("net") || matches!(self.family(), Family::Accept | Family::Connect),
@@ -125,7 +125,7 @@ fn number<'a>(n: u64) -> Option<Value<'a>> {
     Some(Value::U64(n))
 }
 
-fn time<'a>(ev: &LiveEvent<'_>, form: Form, nanoseconds: bool, arena: &'a Bump) -> Option<Value<'a>> {
+fn time<'a, P: Payload>(ev: &View<'_, P>, form: Form, nanoseconds: bool, arena: &'a Bump) -> Option<Value<'a>> {
     Some(Value::Str(clock::format_time(ev.time(), ev.host.clock.utc_offset, form, nanoseconds, arena)))
 }
 
@@ -141,7 +141,7 @@ fn result<'a>(ret: i64, arena: &'a Bump) -> Value<'a> {
 }
 
 /// The data of an input or output event.
-fn buffer<'a>(ev: &'a LiveEvent<'_>) -> Option<Value<'a>> {
+fn buffer<'a, P: Payload>(ev: &'a View<'_, P>) -> Option<Value<'a>> {
     let (index, param) = ev.def?.param("data")?;
     if param.ty != Type::Bytebuf {
         return None;
@@ -154,7 +154,7 @@ fn buffer<'a>(ev: &'a LiveEvent<'_>) -> Option<Value<'a>> {
 }
 
 /// How far the event is from a time (ns since 1970), in ns: `evt.around[T]=D` means at most D ms.
-fn distance<'a>(ev: &LiveEvent<'_>, arg: &FieldArg) -> Option<Value<'a>> {
+fn distance<'a, P: Payload>(ev: &View<'_, P>, arg: &FieldArg) -> Option<Value<'a>> {
     let from: u64 = match arg {
         FieldArg::Key(time) => time.parse().ok()?,
         FieldArg::Index(time) => u64::from(*time),
@@ -255,6 +255,6 @@ answer! {
 }
 
 /// ns since the event before.
-fn since(ev: &LiveEvent<'_>) -> u64 {
+fn since<P: Payload>(ev: &View<'_, P>) -> u64 {
     if ev.previous == 0 { 0 } else { ev.time().saturating_sub(ev.previous) }
 }

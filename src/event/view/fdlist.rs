@@ -1,0 +1,81 @@
+//! Fields of the descriptors a poll waits for: fdlist.*.
+
+use super::args::Arg;
+use super::{Payload, View, answer};
+use crate::enrich::users::UNKNOWN;
+use crate::event::arena_text::ArenaText;
+use crate::event::flags;
+use crate::event::value::{Type, Value};
+use bumpalo::Bump;
+
+/// Descriptors and events, in the form of their source.
+#[derive(Clone, Copy, Debug)]
+pub enum FdList<'a> {
+    /// An array of struct pollfd.
+    Poll(&'a [u8]),
+    /// Entries of a capture: number (64 bits) and events (16 bits).
+    Captured(&'a [u8]),
+}
+
+impl<'a> FdList<'a> {
+    /// Number and what happened, in Falco's bits.
+    fn entries(self) -> impl Iterator<Item = (i64, u16)> + 'a {
+        let (bytes, width) = match self {
+            FdList::Poll(bytes) => (bytes, 8),
+            FdList::Captured(bytes) => (bytes, 10),
+        };
+        bytes.chunks_exact(width).map(move |entry| match self {
+            FdList::Poll(_) => {
+                let fd = i32::from_ne_bytes([entry[0], entry[1], entry[2], entry[3]]);
+                let happened = u16::from_ne_bytes([entry[6], entry[7]]);
+                (i64::from(fd), flags::from_native("poll_flags", "poll", u64::from(happened)) as u16)
+            }
+            FdList::Captured(_) => {
+                let fd = entry.first_chunk().map_or(-1, |fd| i64::from_ne_bytes(*fd));
+                (fd, u16::from_ne_bytes([entry[8], entry[9]]))
+            }
+        })
+    }
+}
+
+/// `FD:TEVENTS` of every entry, separated by blanks; T is the letter of the type.
+pub(super) fn push_list<P: Payload>(ev: &View<'_, P>, list: FdList<'_>, text: &mut ArenaText<'_>) {
+    for (at, (fd, happened)) in list.entries().enumerate() {
+        if at > 0 {
+            text.push(b" ");
+        }
+        text.push_fmt(format_args!("{fd}:{}{happened:x}", P::letter_of_fd(ev, fd)));
+    }
+}
+
+/// One text of each entry, separated by commas.
+fn joined<'a, P: Payload>(
+    ev: &View<'_, P>,
+    arena: &'a Bump,
+    each: impl Fn(i64, &mut ArenaText<'a>),
+) -> Option<Value<'a>> {
+    let def = ev.def?;
+    let (index, param) = (0u8..).zip(def.params.iter()).find(|(_, p)| p.ty == Type::FdList)?;
+    let Arg::FdList(list) = ev.arg(index, param)? else { return None };
+    let mut text = ArenaText::new(arena);
+    for (at, (fd, _)) in list.entries().enumerate() {
+        if at > 0 {
+            text.push(b",");
+        }
+        each(fd, &mut text);
+    }
+    Some(Value::Str(text.finish()))
+}
+
+answer! {
+    /// fdlist.*; missing for everything but poll and ppoll.
+    fn extract(ev, _field, arena) {
+        "fdlist.nums" => joined(ev, arena, |fd, text| text.push_fmt(format_args!("{fd}"))),
+        "fdlist.names" => {
+            joined(ev, arena, |fd, text| {
+                let name = P::name_of_fd(ev, fd, arena).filter(|name| !name.is_empty());
+                text.push(name.unwrap_or(UNKNOWN));
+            })
+        },
+    }
+}
