@@ -1,0 +1,265 @@
+//! The command line: `falco-hub` as a service, and questions about its configuration and outputs.
+//!
+//! Options are Falcosidekick's (`-c`, `-v`) and ours.
+
+use super::alert::Alert;
+use super::config::keys::{Key, Type, variable};
+use super::config::{Config, Problem, Sources, all_keys, load};
+use super::forward::{Context, KINDS, Kind, Work, kind};
+use super::run::{Hub, StartError, directory, limits, outputs};
+use super::spool::Spool;
+use super::tls::Tls;
+use clap::{Parser, Subcommand};
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Receives alerts of Falco, keeps them on disk and forwards them to every configured output.
+#[derive(Parser)]
+#[command(name = "falco-hub", disable_version_flag = true, version)]
+pub struct Options {
+    /// Configuration: a file of Falcosidekick.
+    #[arg(short = 'c', long = "config-file", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Sets a key of the configuration; wins over the environment and the file.
+    #[arg(short = 'o', value_name = "KEY=VALUE", global = true)]
+    options: Vec<String>,
+    /// Prints the version.
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the hub; so it does without a command.
+    Run,
+    /// About the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// About outputs.
+    #[command(subcommand)]
+    Outputs(OutputsCommand),
+    /// About alerts that an output did not get.
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Says what is wrong with the configuration; 0 when it can be run.
+    Check,
+    /// Prints every key, its environment variable, type, default and meaning.
+    Keys,
+}
+
+#[derive(Subcommand)]
+enum OutputsCommand {
+    /// Prints every kind of output.
+    List,
+    /// Prints the keys of a kind.
+    Describe { kind: String },
+    /// Sends a test alert to one configured output and says what it answered.
+    Test { name: String },
+}
+
+#[derive(Subcommand)]
+enum DeadLettersCommand {
+    /// Prints what outputs did not get, and why.
+    List,
+    /// Tries all of an output again.
+    Retry { output: String },
+}
+
+pub fn main() -> ExitCode {
+    let options = Options::parse();
+    let level = options.command.as_ref().map_or("info", |command| match command {
+        Command::Run => "info",
+        _ => "warn",
+    });
+    match act(&options, level) {
+        Ok(code) => code,
+        Err(problems) => {
+            eprintln!("falco-hub: {problems}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Log lines for people, on standard error. `RUST_LOG` says more than the configuration can.
+fn log(level: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+}
+
+fn act(options: &Options, level: &str) -> Result<ExitCode, String> {
+    match &options.command {
+        Some(Command::Config(ConfigCommand::Keys)) => {
+            print(&keys());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Outputs(OutputsCommand::List)) => {
+            print(&list());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Outputs(OutputsCommand::Describe { kind: name })) => {
+            let kind =
+                kind(name).ok_or_else(|| format!("there is no output '{name}'; see 'falco-hub outputs list'"))?;
+            print(&describe(kind));
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
+    let environment = |name: &str| std::env::var(name).ok();
+    let sources = Sources { options: &options.options, environment: &environment };
+    let lines =
+        |problems: &[Problem]| problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\nfalco-hub: ");
+    let config = load(options.config.as_deref(), &sources).map_err(|problems| lines(&problems))?;
+    log(if config.core.flag("debug") { "debug" } else { level });
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let tls = Tls::new(&config.core);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("threads cannot be started: {error}"))?;
+    match &options.command {
+        None | Some(Command::Run) => runtime.block_on(run(&config)),
+        Some(Command::Config(_)) => runtime.block_on(async {
+            super::enrich::Enrich::new(&config.core).map_err(|problems| lines(&problems))?;
+            outputs(&config, &tls).map_err(|problems| lines(&problems))?;
+            let names: Vec<_> = config.instances.iter().map(|instance| instance.name.as_str()).collect();
+            print(&format!("the configuration is valid; outputs: {}\n", names.join(", ")));
+            Ok(ExitCode::SUCCESS)
+        }),
+        Some(Command::Outputs(OutputsCommand::Test { name })) => runtime.block_on(test(&config, &tls, name)),
+        Some(Command::Outputs(_)) => Ok(ExitCode::SUCCESS),
+        Some(Command::DeadLetters(command)) => runtime.block_on(dead_letters(&config, command)),
+    }
+}
+
+/// Standard output may be closed by whoever reads it; that is no failure.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+async fn run(config: &Config) -> Result<ExitCode, String> {
+    tracing::info!("falco-hub {}", env!("CARGO_PKG_VERSION"));
+    let failed = |error: std::io::Error| format!("signals cannot be waited for: {error}");
+    let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
+    let hub = Hub::start(config).await.map_err(|error: StartError| error.to_string())?;
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    tracing::info!("stops");
+    hub.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn test(config: &Config, tls: &Arc<Tls>, name: &str) -> Result<ExitCode, String> {
+    let Some(instance) = config.instances.iter().find(|instance| instance.name == name) else {
+        let names: Vec<_> = config.instances.iter().map(|instance| instance.name.as_str()).collect();
+        return Err(format!("no output '{name}' is configured; there are: {}", names.join(", ")));
+    };
+    let context = Context { settings: &instance.settings, core: &config.core, tls };
+    let forward = match instance.kind.forward(&context) {
+        Some(made) => made.map_err(|error| format!("{name}: {error}"))?,
+        None => return Err(format!("{name}: alerts are not sent to this kind of output")),
+    };
+    let mut alert = Alert::test();
+    alert.uuid = uuid::Uuid::new_v4().to_string();
+    "internal".clone_into(&mut alert.source);
+    let timeout = config.core.duration("hub.timeout").max(Duration::from_secs(1));
+    let outcome = tokio::time::timeout(timeout, forward.deliver(&[Arc::new(alert)]))
+        .await
+        .map_err(|_| format!("{name}: no answer within {timeout:?}"))?;
+    match outcome.into_iter().find_map(Result::err) {
+        None => {
+            print(&format!("{name}: the test alert was taken\n"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(failure) => Err(format!("{name}: {failure}")),
+    }
+}
+
+async fn dead_letters(config: &Config, command: &DeadLettersCommand) -> Result<ExitCode, String> {
+    let spool = Spool::open(&directory(config), limits(config)).map_err(|error| error.to_string())?;
+    match command {
+        DeadLettersCommand::List => {
+            const MOST: usize = 10_000;
+            let letters = spool.dead_letters(MOST).await.map_err(|error| error.to_string())?;
+            for letter in letters {
+                print(&(serde_json::to_string(&letter).unwrap_or_default() + "\n"));
+            }
+        }
+        DeadLettersCommand::Retry { output } => {
+            let number = spool.revive(output).await.map_err(|error| error.to_string())?;
+            print(&format!("{number} alerts will be offered to {output} again\n"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a type is called.
+pub fn type_name(kind: Type) -> String {
+    match kind {
+        Type::Text => "text".to_owned(),
+        Type::Secret => "text (secret)".to_owned(),
+        Type::Bool => "true or false".to_owned(),
+        Type::Int => "whole number".to_owned(),
+        Type::Priority => "priority".to_owned(),
+        Type::Duration(_) => "duration".to_owned(),
+        Type::Size => "size".to_owned(),
+        Type::Choice(words) => words.join(", "),
+        Type::List => "list".to_owned(),
+        Type::Map => "map".to_owned(),
+        Type::Match => "patterns".to_owned(),
+    }
+}
+
+fn key_line(text: &mut String, path: &str, key: &Key) {
+    let default = if key.default.is_empty() { String::new() } else { format!(" (default: {})", key.default) };
+    // Writing to a text does not fail.
+    let _ = writeln!(text, "{path}\n    {} [{}] {}{default}", variable(path), type_name(key.kind), key.meaning);
+}
+
+fn keys() -> String {
+    all_keys().iter().fold(String::new(), |mut text, (path, key)| {
+        key_line(&mut text, path, key);
+        text
+    })
+}
+
+fn list() -> String {
+    KINDS.iter().fold(String::new(), |mut text, kind| {
+        let _ = writeln!(text, "{:20} {:12} {}", kind.section, kind.category, kind.meaning);
+        text
+    })
+}
+
+fn describe(kind: &Kind) -> String {
+    let mut text = format!("{} ({}): {}\n", kind.label, kind.category, kind.meaning);
+    match kind.work {
+        Work::Discontinued(why) => text.push_str(&format!("It does nothing: {why}\n")),
+        Work::Asked => {}
+        _ => text.push_str(&format!("Enabled when set: {}\n", kind.required.join(", "))),
+    }
+    text.push('\n');
+    for key in kind.tables().into_iter().flatten() {
+        key_line(&mut text, &format!("{}.{}", kind.section, key.name), key);
+    }
+    for key in kind.shared {
+        key_line(&mut text, key.name, key);
+    }
+    text
+}

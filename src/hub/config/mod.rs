@@ -1,0 +1,413 @@
+//! The hub's configuration: a Falcosidekick file, environment variables and `-o`, read by the tables of keys.
+//!
+//! A value given with `-o` wins over the environment, that over the file, that over the default. Not here: what a key
+//! does. Invariant: a [`Section`] holds a value of the right type for every key of its tables.
+
+pub mod keys;
+pub mod value;
+
+use super::alert::Priority;
+use super::forward::{KINDS, Kind, Work};
+use crate::rules::yaml::{self, Mark, Node, Yaml};
+use keys::{CORE, INSTANCE, Key, variable};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+use value::{Match, Value};
+
+/// Something to tell about a configuration: where, what, what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub place: String,
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// The values of some tables of keys.
+#[derive(Clone, Debug, Default)]
+pub struct Section {
+    values: BTreeMap<&'static str, Value>,
+}
+
+impl Section {
+    fn value(&self, key: &str) -> Option<&Value> {
+        let value = self.values.get(key);
+        debug_assert!(value.is_some(), "'{key}' is in no table");
+        value
+    }
+
+    pub fn text(&self, key: &str) -> &str {
+        match self.value(key) {
+            Some(Value::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    pub fn flag(&self, key: &str) -> bool {
+        matches!(self.value(key), Some(Value::Bool(true)))
+    }
+
+    pub fn int(&self, key: &str) -> i64 {
+        match self.value(key) {
+            Some(Value::Int(number)) => *number,
+            _ => 0,
+        }
+    }
+
+    /// The flag, or `otherwise` where the tables have none of that name.
+    pub fn flag_or(&self, key: &str, otherwise: bool) -> bool {
+        if self.values.contains_key(key) { self.flag(key) } else { otherwise }
+    }
+
+    /// The number, or `otherwise` where the tables have none of that name.
+    pub fn int_or(&self, key: &str, otherwise: i64) -> i64 {
+        if self.values.contains_key(key) { self.int(key) } else { otherwise }
+    }
+
+    pub fn duration(&self, key: &str) -> Duration {
+        match self.value(key) {
+            Some(Value::Duration(duration)) => *duration,
+            _ => Duration::ZERO,
+        }
+    }
+
+    pub fn priority(&self, key: &str) -> Priority {
+        match self.value(key) {
+            Some(Value::Priority(priority)) => *priority,
+            _ => Priority::Unknown,
+        }
+    }
+
+    pub fn list(&self, key: &str) -> &[String] {
+        match self.value(key) {
+            Some(Value::List(list)) => list,
+            _ => &[],
+        }
+    }
+
+    pub fn map(&self, key: &str) -> &[(String, String)] {
+        match self.value(key) {
+            Some(Value::Map(map)) => map,
+            _ => &[],
+        }
+    }
+
+    pub fn patterns(&self, key: &str) -> Match {
+        match self.value(key) {
+            Some(Value::Match(found)) => found.clone(),
+            _ => Match::default(),
+        }
+    }
+
+    fn is_set(&self, key: &str) -> bool {
+        match self.value(key) {
+            Some(Value::Text(text)) => !text.is_empty(),
+            Some(Value::List(list)) => !list.is_empty(),
+            Some(Value::Map(map)) => !map.is_empty(),
+            Some(Value::Bool(set)) => *set,
+            Some(Value::Int(number)) => *number != 0,
+            _ => false,
+        }
+    }
+}
+
+/// One target of one kind of output.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Unique among all; what its cursor in the database is called.
+    pub name: String,
+    pub kind: &'static Kind,
+    pub settings: Section,
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub core: Section,
+    pub instances: Vec<Instance>,
+    pub warnings: Vec<Problem>,
+}
+
+/// Where values come from besides the file.
+pub struct Sources<'s> {
+    /// `key=value`, as in the environment.
+    pub options: &'s [String],
+    pub environment: &'s dyn Fn(&str) -> Option<String>,
+}
+
+/// Reads a configuration; no file is an empty one. All that is wrong is told at once.
+pub fn load(path: Option<&Path>, sources: &Sources) -> Result<Config, Vec<Problem>> {
+    let mut text = String::new();
+    let name = path.map(|path| path.display().to_string()).unwrap_or_default();
+    if let Some(path) = path {
+        text = std::fs::read_to_string(path).map_err(|error| {
+            vec![Problem { place: name.clone(), message: format!("the configuration cannot be read: {error}") }]
+        })?;
+    }
+    parse(&text, &name, sources)
+}
+
+/// Reads the text of a configuration file called `file`.
+pub fn parse(text: &str, file: &str, sources: &Sources) -> Result<Config, Vec<Problem>> {
+    let mut reader = Reader { file, sources, problems: Vec::new(), warnings: Vec::new(), options: BTreeMap::new() };
+    let root = match yaml::parse(text) {
+        Err(error) => {
+            reader.problem(error.mark, format!("not valid YAML: {}", error.what));
+            return Err(reader.problems);
+        }
+        Ok(mut documents) if documents.len() == 1 => documents.remove(0),
+        Ok(documents) => match documents.get(1) {
+            Some(second) => {
+                reader.problem(second.mark, "a second YAML document: a configuration has one".to_owned());
+                return Err(reader.problems);
+            }
+            None => Node { mark: Mark::default(), value: Yaml::Null },
+        },
+    };
+    if !matches!(root.value, Yaml::Mapping(_) | Yaml::Null) {
+        reader.problem(root.mark, "a configuration is a map of keys ('key: value'), this is not".to_owned());
+        return Err(reader.problems);
+    }
+    reader.read_options();
+    let core = reader.section(&root, "", &[CORE], &[], true);
+    let mut instances = Vec::new();
+    for kind in KINDS {
+        let settings = reader.section(&root, kind.section, &kind.tables(), kind.shared, true);
+        if kind.required.iter().all(|key| settings.is_set(key)) {
+            if let Work::Discontinued(why) = kind.work {
+                let place = at(&root, kind.section).map_or(Mark::default(), |node| node.mark);
+                reader.warn(place, format!("{} does nothing: {why}", kind.section));
+            } else {
+                instances.push(Instance { name: kind.section.to_owned(), kind, settings });
+            }
+        }
+    }
+    if let Some(list) = at(&root, "outputs") {
+        reader.more_instances(list, &root, &mut instances);
+    }
+    reader.unknown_keys(&root, "");
+    let left: Vec<_> = reader.options.keys().cloned().collect();
+    for key in left.into_iter().filter(|key| !known(key)) {
+        reader.problems.push(Problem { place: format!("-o {key}"), message: "there is no such key".to_owned() });
+    }
+    if reader.problems.is_empty() {
+        Ok(Config { core, instances, warnings: reader.warnings })
+    } else {
+        Err(reader.problems)
+    }
+}
+
+/// The node at a dotted path; the case of keys does not matter.
+fn at<'n>(root: &'n Node, path: &str) -> Option<&'n Node> {
+    path.split('.').filter(|step| !step.is_empty()).try_fold(root, |node, step| {
+        let mut entries = node.mapping()?.iter();
+        entries.find(|(key, _)| key.text().is_some_and(|key| key.eq_ignore_ascii_case(step))).map(|(_, value)| value)
+    })
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+}
+
+/// Every key that may stand in the file, with its whole path.
+pub fn all_keys() -> Vec<(String, &'static Key)> {
+    let mut keys: Vec<(String, &'static Key)> = CORE.iter().map(|key| (key.name.to_owned(), key)).collect();
+    for kind in KINDS {
+        for key in kind.tables().into_iter().flatten() {
+            keys.push((join(kind.section, key.name), key));
+        }
+        for key in kind.shared {
+            if !keys.iter().any(|(path, _)| path == key.name) {
+                keys.push((key.name.to_owned(), key));
+            }
+        }
+    }
+    keys
+}
+
+fn known(path: &str) -> bool {
+    all_keys().iter().any(|(known, _)| known == path)
+}
+
+struct Reader<'r> {
+    file: &'r str,
+    sources: &'r Sources<'r>,
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+    options: BTreeMap<String, String>,
+}
+
+impl Reader<'_> {
+    fn place(&self, mark: Mark) -> String {
+        match self.file {
+            "" => "configuration".to_owned(),
+            file => format!("{file}:{}:{}", mark.line + 1, mark.column + 1),
+        }
+    }
+
+    fn problem(&mut self, mark: Mark, message: String) {
+        let place = self.place(mark);
+        self.problems.push(Problem { place, message });
+    }
+
+    fn warn(&mut self, mark: Mark, message: String) {
+        let place = self.place(mark);
+        self.warnings.push(Problem { place, message });
+    }
+
+    fn read_options(&mut self) {
+        for option in self.sources.options {
+            match option.split_once('=') {
+                Some((key, value)) => {
+                    self.options.insert(key.trim().to_ascii_lowercase(), value.to_owned());
+                }
+                None => self
+                    .problems
+                    .push(Problem { place: format!("-o {option}"), message: "it must be key=value".to_owned() }),
+            }
+        }
+    }
+
+    /// Reads what `tables` name below `prefix`, and `shared` keys by their whole path. With `outside`, the
+    /// environment and `-o` count too.
+    fn section(
+        &mut self,
+        root: &Node,
+        prefix: &str,
+        tables: &[&'static [Key]],
+        shared: &'static [Key],
+        outside: bool,
+    ) -> Section {
+        let base = at(root, prefix);
+        let own = tables.iter().flat_map(|table| table.iter()).map(|key| (join(prefix, key.name), base, key));
+        let shared = shared.iter().map(|key| (key.name.to_owned(), Some(root), key));
+        let mut section = Section::default();
+        for (path, node, key) in own.chain(shared.filter(|_| outside)) {
+            let value = self.value(&path, node.and_then(|node| at(node, key.name)), key, outside);
+            section.values.insert(key.name, value);
+        }
+        section
+    }
+
+    fn value(&mut self, path: &str, node: Option<&Node>, key: &Key, outside: bool) -> Value {
+        let default = || {
+            // The table's defaults fit: a test asserts it.
+            value::default(key.kind, key.default).unwrap_or(Value::Text(String::new()))
+        };
+        if outside {
+            let variable = variable(path);
+            let given = self.options.get(path).map(|text| (format!("-o {path}"), text.clone()));
+            let given = given.or_else(|| {
+                (self.sources.environment)(&variable)
+                    .filter(|text| !text.is_empty())
+                    .map(|text| (format!("environment variable {variable}"), text))
+            });
+            if let Some((place, text)) = given {
+                return value::from_environment(key.kind, &text).unwrap_or_else(|message| {
+                    self.problems.push(Problem { place, message });
+                    default()
+                });
+            }
+        }
+        match node {
+            None => default(),
+            Some(node) if node.is_null() => default(),
+            Some(node) => value::from_yaml(key.kind, node).unwrap_or_else(|(message, node)| {
+                self.problem(node.mark, format!("{path}: {message}"));
+                default()
+            }),
+        }
+    }
+
+    /// `outputs`: further instances, each a map with `kind`, `name` and the keys of that kind.
+    fn more_instances(&mut self, list: &Node, root: &Node, instances: &mut Vec<Instance>) {
+        let Some(items) = list.sequence() else {
+            return self.problem(list.mark, "outputs: a list of instances is wanted".to_owned());
+        };
+        for item in items {
+            let kind_name = at(item, "kind").and_then(Node::text).unwrap_or_default();
+            let Some(kind) = super::forward::kind(kind_name) else {
+                let message = match kind_name {
+                    "" => "outputs: 'kind' is missing".to_owned(),
+                    name => format!("outputs: there is no kind '{name}'; 'falco-hub outputs list' shows them"),
+                };
+                self.problem(item.mark, message);
+                continue;
+            };
+            let name = at(item, "name").and_then(Node::text).unwrap_or_default().to_owned();
+            if name.is_empty() {
+                self.problem(item.mark, format!("outputs: an instance of '{}' needs a 'name'", kind.section));
+                continue;
+            }
+            if instances.iter().any(|other| other.name == name) {
+                self.problem(item.mark, format!("outputs: the name '{name}' is taken: names must differ"));
+                continue;
+            }
+            if let Work::Discontinued(why) = kind.work {
+                self.warn(item.mark, format!("{name} does nothing: {why}"));
+                continue;
+            }
+            let mut settings = self.section(item, "", &kind.tables(), &[], false);
+            for key in kind.shared {
+                // An instance may have its own; else it takes what all share.
+                let last = key.name.rsplit('.').next().unwrap_or(key.name);
+                let value = match at(item, last) {
+                    Some(node) => self.value(key.name, Some(node), key, false),
+                    None => self.value(key.name, at(root, key.name), key, true),
+                };
+                settings.values.insert(key.name, value);
+            }
+            for key in kind.required.iter().filter(|key| !settings.is_set(key)) {
+                let message = format!("outputs: '{name}' needs '{key}'");
+                self.problem(item.mark, message);
+            }
+            for (key, _) in item.mapping().unwrap_or_default() {
+                let text = key.text().unwrap_or_default().to_ascii_lowercase();
+                let table = kind.tables();
+                let mut names = table.iter().flat_map(|t| t.iter()).chain(kind.shared).map(|key| key.name);
+                let fits = |name: &str| name.split('.').next() == Some(&text) || name.rsplit('.').next() == Some(&text);
+                if text != "kind" && text != "name" && !names.any(fits) {
+                    self.warn(key.mark, format!("'{text}' is no key of '{}': it has no effect", kind.section));
+                }
+            }
+            instances.push(Instance { name, kind, settings });
+        }
+    }
+
+    fn unknown_keys(&mut self, node: &Node, path: &str) {
+        let keys = all_keys();
+        for (key, value) in node.mapping().unwrap_or_default() {
+            let path = join(path, &key.text().unwrap_or_default().to_ascii_lowercase());
+            if path == "outputs" || keys.iter().any(|(known, _)| *known == path) {
+                continue;
+            }
+            let inside = format!("{path}.");
+            let section = keys.iter().any(|(known, _)| known.starts_with(&inside));
+            match (&value.value, section) {
+                (Yaml::Mapping(_), true) => self.unknown_keys(value, &path),
+                (Yaml::Null, true) => {}
+                (_, true) => self.problem(value.mark, format!("'{path}' is a section: a map of keys is wanted")),
+                (_, false) => self.warn(key.mark, format!("'{path}' is not known to this version: it has no effect")),
+            }
+        }
+    }
+}
+
+impl Kind {
+    /// The tables of keys below its section.
+    pub fn tables(&self) -> Vec<&'static [Key]> {
+        let mut tables = self.keys.to_vec();
+        if self.forwards() {
+            tables.push(INSTANCE);
+        }
+        tables
+    }
+}
+
+#[cfg(test)]
+mod tests;

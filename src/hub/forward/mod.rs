@@ -1,0 +1,116 @@
+//! Outputs: where alerts go.
+//!
+//! One file per kind, and one row of [`KINDS`] each. From the rows come the configuration keys, the environment
+//! variables, the metrics' names, `falco-hub outputs` and docs/outputs.md. To add one: write `forward/NAME.rs` with a
+//! `pub const KIND`, and add it to the list. An output over HTTP implements [`http::Payload`], any other [`Forward`].
+//!
+//! Invariant: an output only says whether the alerts arrived; when to try again is decided in [`worker`] alone.
+
+pub mod chat;
+pub mod http;
+pub mod kind;
+pub mod worker;
+
+pub mod alertmanager;
+pub mod dogstatsd;
+pub mod elasticsearch;
+pub mod file;
+pub mod loki;
+pub mod nats;
+pub mod prometheus;
+pub mod redis;
+pub mod slack;
+pub mod statsd;
+pub mod syslog;
+pub mod webhook;
+
+pub use kind::{Context, Kind, Work};
+
+use super::alert::Alert;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Every kind of output.
+pub const KINDS: &[&Kind] = &[
+    &alertmanager::KIND,
+    &dogstatsd::KIND,
+    &elasticsearch::KIND,
+    &file::KIND,
+    &loki::KIND,
+    &nats::KIND,
+    &prometheus::KIND,
+    &redis::KIND,
+    &slack::KIND,
+    &statsd::KIND,
+    &syslog::KIND,
+    &webhook::KIND,
+];
+
+/// The kind of that name, which is its section in the configuration.
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().copied().find(|kind| kind.section.eq_ignore_ascii_case(name))
+}
+
+/// Why alerts did not arrive.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Nothing would arrive now: unreachable, overloaded, wrong credentials. Tried again until the alert is too old.
+    #[error("{what}")]
+    Down { what: String, after: Option<Duration> },
+    /// The receiver refuses this alert while it may take others. Tried again a few times, others go ahead.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// This alert cannot be expressed for the receiver. Never tried again.
+    #[error("cannot be sent: {0}")]
+    Impossible(String),
+}
+
+impl Failure {
+    pub fn down(what: impl std::fmt::Display) -> Failure {
+        Failure::Down { what: what.to_string(), after: None }
+    }
+}
+
+/// How many alerts an output takes in one delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    pub alerts: usize,
+    /// Of their bodies.
+    pub bytes: usize,
+    /// How long to wait for more when there are fewer.
+    pub linger: Duration,
+}
+
+impl Batch {
+    pub const ONE: Batch = Batch { alerts: 1, bytes: usize::MAX, linger: Duration::ZERO };
+}
+
+/// A target. Connections are made when they are needed and made anew when they break.
+#[async_trait::async_trait]
+pub trait Forward: Send + Sync {
+    fn batch(&self) -> Batch {
+        Batch::ONE
+    }
+
+    /// Deliveries at a time.
+    fn concurrency(&self) -> usize {
+        1
+    }
+
+    /// Delivers up to [`Forward::batch`] alerts, of which there is at least one. One result for each: an alert of which
+    /// `Ok` is said must have been taken by the receiver.
+    async fn deliver(&self, alerts: &[Arc<Alert>]) -> Vec<Result<(), Failure>>;
+}
+
+/// The most deliveries at a time an output can be told.
+pub const CONCURRENCY_MAX: usize = 64;
+
+/// What a `maxconcurrentrequests` means.
+pub fn concurrency(requests: i64) -> usize {
+    usize::try_from(requests).ok().filter(|n| *n > 0).unwrap_or(CONCURRENCY_MAX).min(CONCURRENCY_MAX)
+}
+
+/// The same outcome for each of `alerts`.
+pub fn all(alerts: &[Arc<Alert>], outcome: Result<(), Failure>) -> Vec<Result<(), Failure>> {
+    vec![outcome; alerts.len()]
+}

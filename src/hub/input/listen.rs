@@ -1,0 +1,134 @@
+//! Listening: TCP and unix sockets, TLS, and the end of connections when the hub stops.
+//!
+//! Invariant: a client that is slow, silent or hostile costs one connection, of which there is a bounded number.
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use std::convert::Infallible;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tower_service::Service as _;
+
+/// Connections at a time of one listener; more wait in the kernel's queue.
+const CONNECTIONS: usize = 1024;
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+const HEADERS_WITHIN: Duration = Duration::from_secs(60);
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+pub enum Listener {
+    Tcp(TcpListener, Option<TlsAcceptor>),
+    Unix(UnixListener),
+}
+
+/// Which paths a listener answers.
+#[derive(Clone, Debug)]
+pub enum Paths {
+    Only(Arc<[String]>),
+    Except(Arc<[String]>),
+}
+
+impl Paths {
+    pub fn all() -> Paths {
+        Paths::Except(Arc::new([]))
+    }
+
+    fn contain(&self, path: &str) -> bool {
+        match self {
+            Paths::Only(paths) => paths.iter().any(|p| p == path),
+            Paths::Except(paths) => !paths.iter().any(|p| p == path),
+        }
+    }
+}
+
+/// A unix socket at `path`, in place of one that nobody listens at any more.
+pub fn unix(path: &Path) -> std::io::Result<UnixListener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(std::io::Error::other("another process listens there"));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Serves until `stop` changes, then lets requests end.
+pub async fn serve(listener: Listener, router: Router, paths: Paths, mut stop: watch::Receiver<bool>) {
+    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    while !*stop.borrow() {
+        let permit = tokio::select! {
+            permit = connections.clone().acquire_owned() => permit,
+            _ = stop.changed() => break,
+        };
+        let accepted = tokio::select! {
+            accepted = accept(&listener) => accepted,
+            _ = stop.changed() => break,
+        };
+        let (stream, acceptor) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: they come back.
+                tracing::error!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (router, paths, watcher) = (router.clone(), paths.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            let _permit = permit;
+            let stream: Box<dyn Stream> = match acceptor {
+                None => stream,
+                Some(acceptor) => match tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => Box::new(stream),
+                    Ok(Err(error)) => return tracing::warn!(%error, "no TLS with a client"),
+                    Err(_) => return tracing::warn!("a client did not finish its TLS handshake"),
+                },
+            };
+            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let (mut router, known) = (router.clone(), paths.contain(request.uri().path()));
+                async move {
+                    let response = match known {
+                        true => router.call(request).await?,
+                        false => StatusCode::NOT_FOUND.into_response(),
+                    };
+                    Ok::<_, Infallible>(response)
+                }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADERS_WITHIN)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection).await {
+                tracing::debug!(%error, "a connection ended");
+            }
+        });
+    }
+    let _ = tokio::time::timeout(STOP_WITHIN, graceful.shutdown()).await;
+}
+
+async fn accept(listener: &Listener) -> std::io::Result<(Box<dyn Stream>, Option<TlsAcceptor>)> {
+    Ok(match listener {
+        Listener::Tcp(listener, acceptor) => {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            (Box::new(stream), acceptor.clone())
+        }
+        Listener::Unix(listener) => (Box::new(listener.accept().await?.0), None),
+    })
+}

@@ -1,0 +1,18 @@
+//! falco-hub: receives alerts, keeps them, forwards them.
+//!
+//! Rooms, in the direction an alert goes: [`input`] takes it, [`enrich`] completes it, [`spool`] keeps it on disk,
+//! [`forward`] brings it to every output. [`config`] is Falcosidekick's. An ordinary tokio service; the sensor needs
+//! nothing of it. Invariant: an alert is answered with 200 only after it is on disk.
+
+pub mod alert;
+pub mod command;
+pub mod config;
+pub mod enrich;
+pub mod forward;
+pub mod input;
+pub mod json;
+pub mod metrics;
+pub mod run;
+pub mod spool;
+pub mod template;
+pub mod tls;

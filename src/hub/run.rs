@@ -1,0 +1,221 @@
+//! The running hub: everything made from a configuration, started and stopped.
+//!
+//! Invariant: it starts as a whole or not at all; an output that cannot be reached is no reason not to start.
+
+use super::config::{Config, Instance, Problem};
+use super::enrich::Enrich;
+use super::forward::worker::{Policy, Route, Shared, Status, Target, Worker};
+use super::forward::{Context, Forward, KINDS, Work};
+use super::input::listen::{self, Listener, Paths};
+use super::input::{Input, router};
+use super::metrics::{Counts, Metrics};
+use super::spool::{Limits, Spool, SpoolError};
+use super::tls::{self, Files, Tls};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+    Config(Vec<Problem>),
+    #[error("cannot listen on {address}: {error}")]
+    Listen { address: String, error: std::io::Error },
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+fn problem(place: &str, message: impl Into<String>) -> Problem {
+    Problem { place: place.to_owned(), message: message.into() }
+}
+
+/// The outputs of a configuration, ready to be used.
+#[derive(Default)]
+pub struct Outputs {
+    pub forwards: Vec<(Instance, Box<dyn Forward>)>,
+    pub counts: Vec<Box<dyn Counts>>,
+}
+
+/// Makes the outputs; says all that is wrong with any of them.
+pub fn outputs(config: &Config, tls: &Arc<Tls>) -> Result<Outputs, Vec<Problem>> {
+    let mut outputs = Outputs::default();
+    let mut problems = Vec::new();
+    for instance in &config.instances {
+        let context = Context { settings: &instance.settings, core: &config.core, tls };
+        if let Work::Counts(make) = instance.kind.work {
+            match make(&context) {
+                Ok(counts) => outputs.counts.push(counts),
+                Err(error) => problems.push(problem(&instance.name, error)),
+            }
+        }
+        match instance.kind.forward(&context) {
+            Some(Ok(forward)) => outputs.forwards.push((instance.clone(), forward)),
+            Some(Err(error)) => problems.push(problem(&instance.name, error)),
+            None => {}
+        }
+    }
+    if problems.is_empty() { Ok(outputs) } else { Err(problems) }
+}
+
+/// Where alerts are kept: what the configuration says, else systemd's state directory, else the default.
+pub fn directory(config: &Config) -> PathBuf {
+    let configured = config.core.text("hub.directory");
+    let default = super::config::keys::CORE.iter().find(|key| key.name == "hub.directory").map_or("", |k| k.default);
+    match std::env::var_os("STATE_DIRECTORY") {
+        Some(state) if configured == default && !state.is_empty() => state.into(),
+        _ => configured.into(),
+    }
+}
+
+/// Limits of the spool of a configuration.
+pub fn limits(config: &Config) -> Limits {
+    Limits {
+        size: config.core.int("hub.maxsize").max(1),
+        retention: config.core.duration("hub.retention"),
+        outputs: config.instances.iter().filter(|i| i.kind.forwards()).map(|i| i.name.clone()).collect(),
+    }
+}
+
+/// A hub that runs.
+pub struct Hub {
+    /// Where it listens, the port with TLS or without first.
+    pub addresses: Vec<SocketAddr>,
+    pub spool: Arc<Spool>,
+    pub outputs: Vec<Shared>,
+    stop: watch::Sender<bool>,
+    listeners: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Hub {
+    pub async fn start(config: &Config) -> Result<Hub, StartError> {
+        let core = &config.core;
+        let tls = Tls::new(core);
+        let made = outputs(config, &tls).map_err(StartError::Config)?;
+        let enrich = Enrich::new(core).map_err(StartError::Config)?;
+        let bound = bind(config).await?;
+        let metrics = Arc::new(Metrics::new(core, made.counts)?);
+        let spool = Spool::open(&directory(config), limits(config))?;
+        metrics.limit.set(core.int("hub.maxsize"));
+
+        let (stop, stopped) = watch::channel(false);
+        let (mut shared, mut workers) = (Vec::new(), Vec::new());
+        for (instance, forward) in made.forwards {
+            let status = Status { name: instance.name.clone(), kind: instance.kind.section, ..Status::default() };
+            let status: Shared = Arc::new(Mutex::new(status));
+            shared.push(status.clone());
+            let target = Target {
+                name: instance.name,
+                destination: instance.kind.destination,
+                forward,
+                route: Route::new(&instance.settings),
+                status,
+            };
+            let worker = Worker::new(target, Policy::new(core), spool.clone(), metrics.clone());
+            workers.push(tokio::spawn(worker.await?.run(stopped.clone())));
+        }
+        let enabled: Vec<_> = config.instances.iter().map(|instance| instance.name.as_str()).collect();
+        tracing::info!("Enabled Outputs: [{}] of {} kinds", enabled.join(" "), KINDS.len());
+
+        let input = Arc::new(Input {
+            spool: spool.clone(),
+            enrich,
+            metrics,
+            outputs: shared.clone(),
+            token: core.text("hub.token").to_owned(),
+            body_max: usize::try_from(core.int("hub.maxbody")).unwrap_or(0),
+        });
+        let router = router(input);
+        let (mut addresses, mut listeners) = (Vec::new(), Vec::new());
+        for (listener, paths) in bound {
+            match &listener {
+                Listener::Tcp(tcp, acceptor) => {
+                    let address = tcp.local_addr().map_err(listen_error("the port"))?;
+                    let how = if acceptor.is_some() { " with TLS" } else { "" };
+                    tracing::info!("listens on {address}{how}");
+                    addresses.push(address);
+                }
+                Listener::Unix(_) => tracing::info!("listens on {}", core.text("hub.socket")),
+            }
+            listeners.push(tokio::spawn(listen::serve(listener, router.clone(), paths, stopped.clone())));
+        }
+        Ok(Hub { addresses, spool, outputs: shared, stop, listeners, workers })
+    }
+
+    /// Takes no more alerts, lets deliveries that are under way end, writes where every output is.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for task in self.listeners.into_iter().chain(self.workers) {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a part of the hub had failed");
+            }
+        }
+        if let Err(error) = self.spool.flush().await {
+            tracing::error!(%error, "what was delivered last may be delivered again");
+        }
+    }
+}
+
+fn listen_error(address: &str) -> impl FnOnce(std::io::Error) -> StartError {
+    let address = address.to_owned();
+    move |error| StartError::Listen { address, error }
+}
+
+/// Binds everything that is to be listened on.
+async fn bind(config: &Config) -> Result<Vec<(Listener, Paths)>, StartError> {
+    let core = &config.core;
+    let fail = |key: &str, message: String| StartError::Config(vec![problem(key, message)]);
+    let ip = match core.text("listenaddress") {
+        "" => None,
+        text => Some(text.parse::<IpAddr>().map_err(|_| fail("listenaddress", format!("'{text}' is no IP address")))?),
+    };
+    let port = |key: &str| {
+        let number = core.int(key);
+        u16::try_from(number).map_err(|_| fail(key, format!("{number} is no port: it must be 0 to 65535")))
+    };
+    let listen = async |port: u16| {
+        // All addresses: IPv6 takes IPv4 along, where there is IPv6.
+        let tried = match ip {
+            Some(ip) => TcpListener::bind(SocketAddr::new(ip, port)).await,
+            None => match TcpListener::bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).await {
+                Ok(listener) => Ok(listener),
+                Err(_) => TcpListener::bind(("0.0.0.0", port)).await,
+            },
+        };
+        tried.map_err(listen_error(&format!("port {port}")))
+    };
+    let mut bound = Vec::new();
+    let main = listen(port("listenport")?).await?;
+    if core.flag("tlsserver.deploy") {
+        let file = |key: &str| Path::new(core.text(key)).to_owned();
+        let files = Files {
+            certificate: file("tlsserver.certfile"),
+            key: file("tlsserver.keyfile"),
+            authorities: file("tlsserver.cacertfile"),
+        };
+        let server = tls::server(&files, core.flag("tlsserver.mutualtls")).map_err(|e| fail("tlsserver", e))?;
+        let plain: Arc<[String]> = core.list("tlsserver.notlspaths").into();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        bound.push((Listener::Tcp(main, Some(acceptor)), Paths::Except(plain.clone())));
+        if !plain.is_empty() {
+            let listener = listen(port("tlsserver.notlsport")?).await?;
+            bound.push((Listener::Tcp(listener, None), Paths::Only(plain)));
+        }
+    } else {
+        if core.flag("tlsserver.mutualtls") {
+            tracing::warn!("tlsserver.mutualtls has no effect without tlsserver.deploy");
+        }
+        bound.push((Listener::Tcp(main, None), Paths::all()));
+    }
+    let socket = core.text("hub.socket");
+    if !socket.is_empty() {
+        let listener = listen::unix(Path::new(socket)).map_err(listen_error(socket))?;
+        bound.push((Listener::Unix(listener), Paths::all()));
+    }
+    Ok(bound)
+}

@@ -1,0 +1,172 @@
+//! TLS of both sides, from the files that the configuration names.
+//!
+//! The system's authorities and, besides, `tlsclient.cacertfile`. Invariant: verification is left out only where
+//! `checkcert` is false and mutual TLS is not wanted.
+
+use super::config::Section;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+/// What clients need, read when the first one asks.
+pub struct Tls {
+    cacertfile: String,
+    mutual: Files,
+    roots: OnceLock<Result<Arc<RootCertStore>, String>>,
+}
+
+/// Files of one identity.
+#[derive(Clone, Debug)]
+pub struct Files {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub authorities: PathBuf,
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let found = CertificateDer::pem_file_iter(path)
+        .map_err(|error| failed(&error))?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| failed(&error))?;
+    if found.is_empty() { Err(failed(&"no certificate in PEM form is in it")) } else { Ok(found) }
+}
+
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| Arc::new(ring::default_provider())).clone()
+}
+
+fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+impl Tls {
+    pub fn new(core: &Section) -> Arc<Tls> {
+        let directory = Path::new(core.text("mutualtlsfilespath"));
+        let file = |key: &str, name: &str| match core.text(key) {
+            "" => directory.join(name),
+            path => PathBuf::from(path),
+        };
+        Arc::new(Tls {
+            cacertfile: core.text("tlsclient.cacertfile").to_owned(),
+            mutual: Files {
+                certificate: file("mutualtlsclient.certfile", "client.crt"),
+                key: file("mutualtlsclient.keyfile", "client.key"),
+                authorities: file("mutualtlsclient.cacertfile", "ca.crt"),
+            },
+            roots: OnceLock::new(),
+        })
+    }
+
+    fn roots(&self) -> Result<Arc<RootCertStore>, String> {
+        let read = || {
+            let mut roots = RootCertStore::empty();
+            // Some of the system's certificates may be of a form that is not understood.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if !self.cacertfile.is_empty() {
+                add(&mut roots, Path::new(&self.cacertfile))?;
+            }
+            Ok(Arc::new(roots))
+        };
+        self.roots.get_or_init(read).clone()
+    }
+
+    /// The identity of mutual TLS.
+    pub fn mutual(&self) -> &Files {
+        &self.mutual
+    }
+
+    /// For a client. `mutual` overrides `check`, and `files` the identity that `mutualtlsclient` names.
+    pub fn client(&self, check: bool, mutual: bool, files: Option<&Files>) -> Result<ClientConfig, String> {
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        if mutual {
+            let files = files.unwrap_or(&self.mutual);
+            let mut roots = RootCertStore::empty();
+            add(&mut roots, &files.authorities)?;
+            return builder
+                .with_root_certificates(roots)
+                .with_client_auth_cert(certificates(&files.certificate)?, key(&files.key)?)
+                .map_err(|error| format!("{}: {error}", files.certificate.display()));
+        }
+        if check {
+            return Ok(builder.with_root_certificates(self.roots()?).with_no_client_auth());
+        }
+        Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified)).with_no_client_auth())
+    }
+}
+
+/// For the server; with `mutual`, clients must have a certificate of the authorities.
+pub fn server(files: &Files, mutual: bool) -> Result<ServerConfig, String> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let builder = if mutual {
+        let mut roots = RootCertStore::empty();
+        add(&mut roots, &files.authorities)?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+            .build()
+            .map_err(|error| format!("{}: {error}", files.authorities.display()))?;
+        builder.with_client_cert_verifier(verifier)
+    } else {
+        builder.with_no_client_auth()
+    };
+    let mut config = builder
+        .with_single_cert(certificates(&files.certificate)?, key(&files.key)?)
+        .map_err(|error| format!("{}: {error}", files.certificate.display()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// `checkcert: false`: whoever answers is believed.
+#[derive(Debug)]
+struct Unverified;
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
