@@ -178,7 +178,8 @@ pub fn parse(text: &str, file: &str, sources: &Sources) -> Result<Config, Vec<Pr
     let mut instances = Vec::new();
     for kind in KINDS {
         let settings = reader.section(&root, kind.section, &kind.tables(), kind.shared, true);
-        if kind.required.iter().all(|key| settings.is_set(key)) {
+        let asked = matches!(kind.work, Work::Asked);
+        if !asked && kind.required.iter().all(|key| settings.is_set(key)) {
             if let Work::Discontinued(why) = kind.work {
                 let place = at(&root, kind.section).map_or(Mark::default(), |node| node.mark);
                 reader.warn(place, format!("{} does nothing: {why}", kind.section));

@@ -135,7 +135,7 @@ impl Elasticsearch {
     fn index(&self) -> String {
         match self.suffix {
             "" => self.index.clone(),
-            suffix => format!("{}-{}", self.index, jiff::Zoned::now().strftime(suffix)),
+            suffix => format!("{}-{}", self.index, jiff::ZonedDateTime::now().strftime(suffix)),
         }
     }
 

@@ -97,6 +97,12 @@ pub trait Forward: Send + Sync {
         1
     }
 
+    /// Whether the receiver can be reached, where that can be told without sending anything. Asked at the start and
+    /// while the output is down with nothing to send.
+    async fn reach(&self) -> Option<Result<(), Failure>> {
+        None
+    }
+
     /// Delivers up to [`Forward::batch`] alerts, of which there is at least one. One result for each: an alert of which
     /// `Ok` is said must have been taken by the receiver.
     async fn deliver(&self, alerts: &[Arc<Alert>]) -> Vec<Result<(), Failure>>;

@@ -119,6 +119,10 @@ impl Forward for Nats {
         self.concurrency
     }
 
+    async fn reach(&self) -> Option<Result<(), Failure>> {
+        Some(self.client().await.map(drop))
+    }
+
     async fn deliver(&self, alerts: &[Arc<Alert>]) -> Vec<Result<(), Failure>> {
         let mut outcomes = Vec::with_capacity(alerts.len());
         for alert in alerts {

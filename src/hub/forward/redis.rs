@@ -91,6 +91,22 @@ fn make(context: &Context) -> Result<Box<dyn Forward>, String> {
 }
 
 impl Redis {
+    /// The connection, which is taken away: who could use it puts it back.
+    async fn connection(&self, kept: &mut Option<MultiplexedConnection>) -> redis::RedisResult<MultiplexedConnection> {
+        match kept.take() {
+            Some(connection) => Ok(connection),
+            None => self.client.get_multiplexed_async_connection().await,
+        }
+    }
+
+    async fn ping(&self) -> redis::RedisResult<()> {
+        let mut kept = self.connection.lock().await;
+        let mut connection = self.connection(&mut kept).await?;
+        redis::cmd("PING").query_async::<()>(&mut connection).await?;
+        *kept = Some(connection);
+        Ok(())
+    }
+
     async fn write(&self, alerts: &[Arc<Alert>]) -> redis::RedisResult<()> {
         let mut pipeline = redis::pipe();
         for alert in alerts {
@@ -101,10 +117,7 @@ impl Redis {
             }
         }
         let mut kept = self.connection.lock().await;
-        let mut connection = match kept.take() {
-            Some(connection) => connection,
-            None => self.client.get_multiplexed_async_connection().await?,
-        };
+        let mut connection = self.connection(&mut kept).await?;
         pipeline.query_async::<()>(&mut connection).await?;
         *kept = Some(connection);
         Ok(())
@@ -115,6 +128,10 @@ impl Redis {
 impl Forward for Redis {
     fn batch(&self) -> super::Batch {
         super::Batch { alerts: 64, bytes: 1 << 20, linger: std::time::Duration::ZERO }
+    }
+
+    async fn reach(&self) -> Option<Result<(), Failure>> {
+        Some(self.ping().await.map_err(Failure::down))
     }
 
     async fn deliver(&self, alerts: &[Arc<Alert>]) -> Vec<Result<(), Failure>> {

@@ -134,6 +134,14 @@ impl Forward for Syslog {
         if self.tcp { Batch { alerts: 64, bytes: 1 << 20, linger: Duration::ZERO } } else { Batch::ONE }
     }
 
+    async fn reach(&self) -> Option<Result<(), Failure>> {
+        if !self.tcp {
+            return None;
+        }
+        let connected = TcpStream::connect(&self.address).await;
+        Some(connected.map(drop).map_err(|error| Failure::down(format!("{}: {error}", self.address))))
+    }
+
     async fn deliver(&self, alerts: &[Arc<Alert>]) -> Vec<Result<(), Failure>> {
         if self.tcp {
             let sent = self.send_tcp(alerts).await;

@@ -101,6 +101,8 @@ const CHUNK: usize = 64;
 const ATTEMPTS_IN_PLACE: u32 = 3;
 const SAVE_EVERY: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long an output that has nothing to send may take to be reached.
+const REACH_WITHIN: Duration = Duration::from_secs(3);
 /// How long deliveries may go on when the hub stops.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -152,6 +154,8 @@ pub struct Worker {
     flying: JoinSet<Delivered>,
     in_flight: HashMap<Id, Vec<Item>>,
     down: Option<Down>,
+    /// It was asked once whether the output can be reached.
+    reached: bool,
     saved: (Seq, Instant),
     looked: Instant,
 }
@@ -181,6 +185,7 @@ impl Worker {
             flying: JoinSet::new(),
             in_flight: HashMap::new(),
             down: None,
+            reached: false,
             saved: (cursor, start),
             looked: start.checked_sub(LOOK_EVERY).unwrap_or(start),
         })
@@ -196,6 +201,7 @@ impl Worker {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             self.launch();
+            self.reach().await;
             let look = self.save(latest, false).await;
             let wake = self.wake().min(look);
             let room = self.waiting.len() < WINDOW / 2;
@@ -308,6 +314,24 @@ impl Worker {
         }
     }
 
+    /// Finds out about an output that has nothing to send: at the start, and while it is down.
+    async fn reach(&mut self) {
+        let due = match &self.down {
+            None => !self.reached,
+            Some(down) => Instant::now() >= down.until,
+        };
+        if !due || !self.waiting.is_empty() || !self.in_flight.is_empty() {
+            return;
+        }
+        self.reached = true;
+        let reached = tokio::time::timeout(self.policy.timeout.min(REACH_WITHIN), self.forward.reach()).await;
+        match reached.unwrap_or_else(|_| Some(Err(Failure::down(format!("no answer within {REACH_WITHIN:?}"))))) {
+            Some(Ok(())) => self.mark(true, None),
+            Some(Err(failure)) => self.mark(false, Some((failure.to_string(), None))),
+            None => {}
+        }
+    }
+
     /// When there is something to do without anything happening before.
     fn wake(&self) -> Instant {
         let later = Instant::now() + LOOK_EVERY;
@@ -336,13 +360,14 @@ impl Worker {
         let missing = || Err(Failure::down("the output failed (a fault of the hub: please report it)"));
         let outcomes = outcomes.into_iter().map(Some).chain(std::iter::repeat(None));
         let mut down: Option<(String, Option<Duration>)> = None;
-        let mut up = false;
+        let (mut up, mut delivered) = (false, false);
         for (mut item, outcome) in items.into_iter().zip(outcomes) {
             let outcome = outcome.unwrap_or_else(missing);
             self.metrics.delivered(self.destination, outcome.is_ok());
             match outcome {
                 Ok(()) => {
                     up = true;
+                    delivered = true;
                     self.unsettled.remove(&item.seq);
                     if item.held
                         && let Err(error) = self.spool.release(&self.name, item.seq).await
@@ -376,6 +401,10 @@ impl Worker {
                 }
             }
         }
+        if delivered {
+            self.status.lock().unwrap_or_else(PoisonError::into_inner).last_success = Some(now());
+            self.metrics.last_success.with_label_values(&[&self.name]).set(now() as f64 / 1e3);
+        }
         self.mark(up, down);
     }
 
@@ -408,8 +437,6 @@ impl Worker {
             if let Some(down) = self.down.take() {
                 tracing::info!(output = self.name, "works again after {:?}", down.since.elapsed());
             }
-            status.last_success = Some(now());
-            self.metrics.last_success.with_label_values(&[&self.name]).set(now() as f64 / 1e3);
         } else if let Some((what, after)) = &failed {
             let (attempts, since) = match &self.down {
                 Some(down) => (down.attempts + 1, down.since),

@@ -1,0 +1,10 @@
+//! falco-hub from outside: the program is started, fed, killed, and what arrives is looked at.
+
+#[path = "../conformance/mod.rs"]
+mod conformance;
+mod delivery;
+mod documents;
+mod input;
+mod process;
+mod receivers;
+mod sidekick;
