@@ -263,7 +263,7 @@ impl Reader {
     }
 
     /// The event read last.
-    fn current(&self) -> Event<'_> {
+    pub(super) fn current(&self) -> Event<'_> {
         if self.converted {
             let result = self.converter.result();
             return Event { num: self.count, ..result };

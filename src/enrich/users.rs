@@ -82,6 +82,35 @@ impl Users {
         users
     }
 
+    /// Nobody; never refreshed. Filled by [`Users::set_user`] and [`Users::set_group`].
+    pub fn none() -> Users {
+        Users::from_texts(b"", b"")
+    }
+
+    /// Adds or replaces a user.
+    pub fn set_user(&mut self, uid: u32, name: &[u8], home: &[u8], shell: &[u8]) {
+        self.users.insert(uid, User { name: name.into(), home: home.into(), shell: shell.into() });
+        self.generation += 1;
+    }
+
+    /// Adds or replaces a group.
+    pub fn set_group(&mut self, gid: u32, name: &[u8]) {
+        self.groups.insert(gid, name.into());
+        self.generation += 1;
+    }
+
+    /// Forgets a user.
+    pub fn remove_user(&mut self, uid: u32) {
+        self.users.remove(&uid);
+        self.generation += 1;
+    }
+
+    /// Forgets a group.
+    pub fn remove_group(&mut self, gid: u32) {
+        self.groups.remove(&gid);
+        self.generation += 1;
+    }
+
     /// Reads the files again when they were replaced. Cheap to call between batches of events: it looks at them
     /// at most every few seconds. Returns whether names changed.
     pub fn refresh(&mut self, now: Instant) -> bool {

@@ -29,6 +29,8 @@ pub struct Exec {
     env: u32,
     joined: u32,
     arg_count: u32,
+    /// See [`ExecRecord::writable`].
+    pub writable: Option<bool>,
 }
 
 impl Exec {
@@ -59,7 +61,17 @@ impl Exec {
             arg_count += 1;
         }
         let joined = text.len() as u32;
-        Exec { head: *record.head, text: text.into(), exe, filename, args, env, joined, arg_count }
+        Exec {
+            head: *record.head,
+            text: text.into(),
+            exe,
+            filename,
+            args,
+            env,
+            joined,
+            arg_count,
+            writable: record.writable,
+        }
     }
 
     fn part(&self, from: u32, to: u32) -> &[u8] {
@@ -138,7 +150,7 @@ pub struct Execs {
 
 impl Execs {
     /// Keeps an image. One that is known already is replaced for tasks to come; those that hold it keep the old.
-    pub(super) fn insert(&mut self, record: &ExecRecord<'_>) {
+    pub(crate) fn insert(&mut self, record: &ExecRecord<'_>) {
         let exec = Exec::new(record);
         self.text += exec.text.len();
         let index = ExecIndex(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
@@ -146,7 +158,7 @@ impl Execs {
         self.all.push(exec);
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Execs::default();
     }
 
@@ -203,6 +215,7 @@ mod tests {
             filename: b"/proc/self/fd/3",
             args: b"name\0-c\0two words\0",
             env: b"HOME=/root\0A=\0HOMER=no\0",
+            writable: None,
         });
         assert_eq!(exec.exe_path(), b"memfd:x");
         assert_eq!(exec.filename(), b"/proc/self/fd/3");
@@ -219,7 +232,7 @@ mod tests {
     fn the_dictionary_knows_when_it_is_full() {
         let mut execs = Execs::default();
         let head = fsn_exec { id: 3, ..Default::default() };
-        let record = ExecRecord { head: &head, exe: b"/a", filename: b"", args: b"", env: b"" };
+        let record = ExecRecord { head: &head, exe: b"/a", filename: b"", args: b"", env: b"", writable: None };
         for _ in 0..MAX_EXECS {
             assert!(!execs.is_full());
             execs.insert(&record);

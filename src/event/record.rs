@@ -54,6 +54,8 @@ pub struct ExecRecord<'a> {
     pub args: &'a [u8],
     /// Environment, each text NUL-terminated.
     pub env: &'a [u8],
+    /// Whether its user may write to it, where that is known otherwise than from owner and mode.
+    pub writable: Option<bool>,
 }
 
 /// A snapshot of a task.
@@ -127,7 +129,7 @@ fn exec(bytes: &[u8]) -> Option<ExecRecord<'_>> {
     let filename = take(&mut rest, head.filename_len)?;
     let args = take(&mut rest, head.args_len)?;
     let env = take(&mut rest, head.env_len)?;
-    Some(ExecRecord { head, exe, filename, args, env })
+    Some(ExecRecord { head, exe, filename, args, env, writable: None })
 }
 
 fn task(bytes: &[u8]) -> Option<TaskRecord<'_>> {

@@ -41,6 +41,9 @@ struct Found {
     pod_uid: Range<u32>,
 }
 
+/// A flag of a relative that only captures need, beside `FSN_REL_*`: it leads the group of `vpgid`.
+pub const VIRTUAL_GROUP: u32 = 1 << 31;
+
 /// Another process as a task knows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Relative {
@@ -211,6 +214,15 @@ impl Task {
         self.leader(abi::FSN_REL_GROUP, self.head.pgid, |p| p.pgid, execs)
     }
 
+    /// The leader of the group as its own pid namespace numbers it: the same but in captures, where the number may be that of
+    /// another namespace.
+    pub fn virtual_group<'a>(&'a self, execs: &'a Execs) -> Option<Process<'a>> {
+        if self.relatives.iter().any(|r| r.head.flags & VIRTUAL_GROUP != 0) {
+            return self.leader(VIRTUAL_GROUP, i32::MIN, |p| p.pgid, execs);
+        }
+        self.group(execs)
+    }
+
     fn leader<'a>(&'a self, flag: u32, id: i32, of: fn(&Process<'_>) -> i32, execs: &'a Execs) -> Option<Process<'a>> {
         if self.head.pid == id {
             return Some(self.itself(execs));
@@ -244,7 +256,11 @@ impl Task {
 
     /// Whether the user who runs it may write to its executable.
     pub fn exe_writable(&self, execs: &Execs) -> bool {
-        let Some(exec) = self.exec.and_then(|i| execs.get(i)).map(|e| &e.head) else { return false };
+        let Some(exec) = self.exec.and_then(|i| execs.get(i)) else { return false };
+        if let Some(known) = exec.writable {
+            return known;
+        }
+        let exec = &exec.head;
         const DAC_OVERRIDE: u64 = 1 << 1;
         let bit = if self.head.cap_effective & DAC_OVERRIDE != 0 {
             return true;
@@ -258,7 +274,8 @@ impl Task {
         exec.exe_mode & bit != 0
     }
 
-    fn fill(&mut self, record: &TaskRecord<'_>, execs: &Execs) {
+    /// Becomes what a record says.
+    pub(crate) fn fill(&mut self, record: &TaskRecord<'_>, execs: &Execs) {
         self.head = *record.head;
         self.exec = execs.find(ExecId(record.head.exec_id));
         self.birth_exec = execs.find(ExecId(record.head.birth_exec_id));

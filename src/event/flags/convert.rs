@@ -9,6 +9,8 @@ pub mod open_bit {
     pub const READ: u32 = 1;
     pub const WRITE: u32 = 2;
     pub const CREAT: u32 = 4;
+    /// Opened as a directory.
+    pub const DIRECTORY: u32 = 0x400;
     pub const CLOEXEC: u32 = 0x1000;
     pub const TMPFILE: u32 = 0x2000;
     /// The kernel made the file in this call.

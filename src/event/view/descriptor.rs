@@ -52,6 +52,11 @@ impl Kind {
         }
     }
 
+    /// `fd.typechar`
+    pub const fn letter(self) -> &'static str {
+        self.names().1
+    }
+
     pub const fn type_name(self) -> Option<&'static str> {
         self.names().0
     }
@@ -174,7 +179,7 @@ impl<'a> Descriptor<'a> {
 
     /// `fd.typechar`
     pub const fn type_char(&self) -> &'static str {
-        self.kind.names().1
+        self.kind.letter()
     }
 
     /// `fd.l4proto`

@@ -180,6 +180,11 @@ impl<'r, P: Payload> View<'r, P> {
         self.task
     }
 
+    /// What its type carries.
+    pub const fn def(&self) -> Option<&'static EventDef> {
+        self.def
+    }
+
     /// What it was made from.
     pub const fn payload(&self) -> &P {
         &self.payload
@@ -209,7 +214,7 @@ impl<'r, P: Payload> View<'r, P> {
         P::descriptor(self).filter(Descriptor::is_named_file)
     }
 
-    pub(super) fn family(&self) -> Family {
+    pub fn family(&self) -> Family {
         self.def.map_or(Family::Other, |def| def.family)
     }
 
@@ -230,12 +235,12 @@ impl<'r, P: Payload> View<'r, P> {
         Some(path::absolute(P::base(self, dirfd), given, arena))
     }
 
-    pub(super) fn cwd(&self) -> &[u8] {
+    pub fn cwd(&self) -> &[u8] {
         self.task.map_or(path::UNKNOWN_DIR, Task::cwd)
     }
 
     /// The event's path as the program gave it, made absolute.
-    pub(super) fn given_path<'a>(&'a self, arena: &'a Bump) -> Option<&'a [u8]> {
+    pub fn given_path<'a>(&'a self, arena: &'a Bump) -> Option<&'a [u8]> {
         self.path_of_param(self.def?.main_path?, arena)
     }
 

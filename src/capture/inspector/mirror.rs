@@ -1,0 +1,205 @@
+//! What rules see of a thread: a task filled as the kernel module fills those of a ring.
+//!
+//! The module's rule holds here too: a task is told anew before an event when something in it has changed, and an image goes into
+//! the dictionary before the first task that names it. When the dictionary is full everything is told again.
+
+use super::Inspector;
+use super::thread::{Image, Mirror, Thread, ThreadId};
+use crate::driver::abi::{self, fsn_exec, fsn_relative, fsn_task};
+use crate::event::exec::Execs;
+use crate::event::record::{ExecRecord, TaskRecord};
+use crate::event::task::{Task, VIRTUAL_GROUP};
+use std::ffi::c_char;
+
+/// Memory for what is being told.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    relatives: Vec<fsn_relative>,
+    argv: Vec<u8>,
+}
+
+fn comm(comm: &[u8; 16]) -> [c_char; 16] {
+    comm.map(|byte| byte as c_char)
+}
+
+impl Inspector {
+    /// Brings what rules see of a thread up to date.
+    pub fn describe(&mut self, id: ThreadId) {
+        if self.execs.is_full() {
+            self.execs.clear();
+            self.dictionary += 1;
+        }
+        let thread = self.threads.get(id);
+        let mirror = &thread.mirror;
+        let same = mirror.version == thread.version && mirror.dictionary == self.dictionary;
+        if same && mirror.lineage_seq == self.lineage_seq {
+            return;
+        }
+        let hash = self.lineage_hash(id);
+        if same && mirror.lineage_hash == hash {
+            self.threads.get_mut(id).mirror.lineage_seq = self.lineage_seq;
+            return;
+        }
+        let mut mirror = std::mem::take(&mut self.threads.get_mut(id).mirror);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.fill(id, &mut mirror, &mut scratch);
+        mirror.lineage_hash = hash;
+        mirror.lineage_seq = self.lineage_seq;
+        mirror.dictionary = self.dictionary;
+        self.scratch = scratch;
+        let thread = self.threads.get_mut(id);
+        mirror.version = thread.version;
+        thread.mirror = mirror;
+    }
+
+    /// What rules see of a thread, as of the last [`Inspector::describe`].
+    pub fn task(&self, id: ThreadId) -> &Task {
+        &self.threads.get(id).mirror.task
+    }
+
+    /// Grows with every description of a thread that differs from the one before.
+    pub fn generation(&self, id: ThreadId) -> u32 {
+        self.task(id).generation()
+    }
+
+    /// Tells one state of a thread's ancestors from another.
+    fn lineage_hash(&self, id: ThreadId) -> u64 {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut hash = 0u64;
+        for thread in self.threads.ancestors(id) {
+            hash = (hash ^ thread.tid as u64).wrapping_mul(ODD);
+            hash = (hash ^ u64::from(thread.family_version)).wrapping_mul(ODD) ^ thread.clone_time;
+        }
+        hash
+    }
+
+    fn fill(&mut self, id: ThreadId, mirror: &mut Mirror, scratch: &mut Scratch) {
+        let Inspector { threads, execs, dictionary, next_image, .. } = self;
+        let thread = threads.get(id);
+        let mut image_id = |image: &Image| told(image, *dictionary, next_image, execs, &mut scratch.argv);
+        let exec_id = image_id(&thread.image);
+        let main = if thread.is_main() { thread } else { threads.by_tid(thread.pid).unwrap_or(thread) };
+        scratch.relatives.clear();
+        let mut group_is_known = false;
+        let (mut virtual_group, mut in_group) = (None, true);
+        for ancestor in threads.ancestors(id) {
+            let mut relative = relative(ancestor, image_id(&ancestor.image));
+            relative.flags = abi::FSN_REL_PARENT;
+            if ancestor.tid == thread.pgid {
+                relative.flags |= abi::FSN_REL_GROUP;
+                group_is_known = true;
+            }
+            // The oldest of those in a row that are in the group.
+            in_group &= ancestor.vpgid == thread.vpgid;
+            if in_group {
+                virtual_group = Some(scratch.relatives.len());
+            }
+            scratch.relatives.push(relative);
+        }
+        match virtual_group {
+            Some(at) => scratch.relatives[at].flags |= VIRTUAL_GROUP,
+            None => scratch.relatives.push(fsn_relative { flags: VIRTUAL_GROUP, ..relative(thread, exec_id) }),
+        }
+        if !group_is_known
+            && thread.pgid != thread.pid
+            && let Some(leader) = threads.by_tid(thread.pgid)
+        {
+            let mut relative = relative(leader, image_id(&leader.image));
+            relative.flags = abi::FSN_REL_GROUP;
+            scratch.relatives.push(relative);
+        }
+        let head = fsn_task {
+            gen_: mirror.task.generation().wrapping_add(1).max(1),
+            flags: 0,
+            exec_id,
+            start: thread.clone_time,
+            pid_start: main.clone_time,
+            pidns_init_start: thread.pidns_init_start,
+            cap_inheritable: thread.cap_inheritable,
+            cap_permitted: thread.cap_permitted,
+            cap_effective: thread.cap_effective,
+            fdlimit: main.fdlimit as u64,
+            tid: thread.tid as i32,
+            pid: thread.pid as i32,
+            ppid: thread.ptid as i32,
+            pgid: thread.pgid as i32,
+            sid: thread.sid as i32,
+            vtid: thread.vtid as i32,
+            vpid: thread.vpid as i32,
+            vpgid: thread.vpgid as i32,
+            vsid: thread.sid as i32,
+            uid: thread.uid,
+            euid: thread.uid,
+            suid: thread.uid,
+            fsuid: thread.uid,
+            gid: thread.gid,
+            egid: thread.gid,
+            sgid: thread.gid,
+            fsgid: thread.gid,
+            loginuid: thread.loginuid,
+            tty: thread.tty,
+            comm: comm(&thread.comm),
+            comm_now: comm(&thread.comm),
+            ..fsn_task::default()
+        };
+        let record = TaskRecord {
+            head: &head,
+            relatives: &scratch.relatives,
+            cwd: &main.cwd,
+            root: &thread.root,
+            cgroups: &thread.cgroups,
+        };
+        mirror.task.fill(&record, execs);
+    }
+}
+
+fn relative(thread: &Thread, exec_id: u64) -> fsn_relative {
+    fsn_relative {
+        exec_id,
+        start: thread.clone_time,
+        pid: thread.pid as i32,
+        ppid: thread.ptid as i32,
+        vpid: thread.vpid as i32,
+        pgid: thread.pgid as i32,
+        sid: thread.sid as i32,
+        uid: thread.uid,
+        loginuid: thread.loginuid,
+        tty: thread.tty,
+        comm: comm(&thread.comm),
+        ..fsn_relative::default()
+    }
+}
+
+/// The number of an image in the dictionary, where it is put if it is not there yet.
+fn told(image: &Image, dictionary: u32, next: &mut u64, execs: &mut Execs, argv: &mut Vec<u8>) -> u64 {
+    let (generation, id) = image.sent.get();
+    if generation == dictionary {
+        return id;
+    }
+    *next += 1;
+    image.sent.set((dictionary, *next));
+    argv.clear();
+    argv.extend_from_slice(&image.exe);
+    argv.push(0);
+    argv.extend_from_slice(&image.args);
+    let bit = |set, flag| if set { flag } else { 0 };
+    let head = fsn_exec {
+        id: *next,
+        exe_ino: image.ino,
+        exe_ctime: image.ctime,
+        exe_mtime: image.mtime,
+        flags: bit(image.upper_layer, abi::FSN_EXEC_UPPER)
+            | bit(image.lower_layer, abi::FSN_EXEC_LOWER)
+            | bit(image.from_memfd, abi::FSN_EXEC_MEMFD),
+        ..fsn_exec::default()
+    };
+    execs.insert(&ExecRecord {
+        head: &head,
+        exe: &image.exepath,
+        filename: &image.filename,
+        args: argv,
+        env: &image.env,
+        writable: Some(image.writable),
+    });
+    *next
+}

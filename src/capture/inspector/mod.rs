@@ -1,0 +1,377 @@
+//! The state that events leave behind: threads, descriptors, users.
+//!
+//! Each event is taken in two steps around the rules' look at it: [`Inspector::before`] changes what the call has changed when it
+//! returned, [`Inspector::after`] what goes only then (a closed descriptor, a dead thread). What rules see of a thread is a task
+//! filled as the kernel module would ([`Inspector::describe`]), so it is compared and built only when something has changed. Not the
+//! fields, and not the file. Invariant: an event of an unknown type or thread, or with nonsense in it, changes nothing else.
+
+mod columns;
+mod descriptors;
+pub mod fd;
+mod mirror;
+mod processes;
+pub mod thread;
+
+use columns::{Column, column};
+pub use descriptors::{CapturedTuple, address, tuple};
+
+use super::event::{Event, STATE_ONLY};
+use super::meta::{Interface, Machine, Metadata};
+use crate::enrich::users::Users;
+use crate::event::clock::Clock;
+use crate::event::exec::Execs;
+use crate::event::params;
+use crate::event::types::{EVENTS, EventCode, flag};
+use crate::event::view::Host;
+use fd::{Fd, FdTable};
+use std::sync::LazyLock;
+use thread::{Thread, ThreadId, Threads};
+
+/// What an event does to the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Nothing,
+    Open,
+    OpenByHandle,
+    Close,
+    CloseRange,
+    Socket,
+    Bind,
+    Connect,
+    Accept,
+    Send,
+    Receive,
+    SocketPair,
+    Pipe,
+    /// A descriptor of a kind that has no other properties.
+    Make(super::meta::FdKind),
+    Memfd,
+    PidfdGetfd,
+    Dup,
+    Fcntl,
+    Chdir,
+    Fchdir,
+    Getcwd,
+    Chroot,
+    SetUid,
+    SetGid,
+    Setsid,
+    Setpgid,
+    Capset,
+    Namespace,
+    Rlimit,
+    Memory,
+    Prctl,
+    Clone,
+    Exec,
+    Exit,
+    User(bool),
+    Group(bool),
+    Container,
+}
+
+/// By event code.
+static ACTIONS: LazyLock<Vec<Action>> = LazyLock::new(|| {
+    let of = |code: u16| {
+        let info = EventCode(code).info();
+        if info.age != crate::event::types::Age::Current {
+            return Action::Nothing;
+        }
+        action(info.name, EventCode(code).is_enter())
+    };
+    (0..EVENTS.len() as u16).map(of).collect()
+});
+
+fn action(name: &str, even: bool) -> Action {
+    use super::meta::FdKind;
+    match (name, even) {
+        ("procexit", true) => Action::Exit,
+        ("useradded", true) => Action::User(true),
+        ("userdeleted", true) => Action::User(false),
+        ("groupadded", true) => Action::Group(true),
+        ("groupdeleted", true) => Action::Group(false),
+        ("container" | "asyncevent", true) => Action::Container,
+        (_, true) => Action::Nothing,
+        ("open" | "openat" | "openat2" | "creat", _) => Action::Open,
+        ("open_by_handle_at", _) => Action::OpenByHandle,
+        ("close", _) => Action::Close,
+        ("close_range", _) => Action::CloseRange,
+        ("socket", _) => Action::Socket,
+        ("bind", _) => Action::Bind,
+        ("connect", _) => Action::Connect,
+        ("accept" | "accept4", _) => Action::Accept,
+        ("send" | "sendto" | "sendmsg" | "sendmmsg", _) => Action::Send,
+        ("recv" | "recvfrom" | "recvmsg" | "recvmmsg", _) => Action::Receive,
+        ("socketpair", _) => Action::SocketPair,
+        ("pipe" | "pipe2", _) => Action::Pipe,
+        ("eventfd" | "eventfd2", _) => Action::Make(FdKind::Event),
+        ("signalfd" | "signalfd4", _) => Action::Make(FdKind::Signalfd),
+        ("timerfd_create", _) => Action::Make(FdKind::Timerfd),
+        ("inotify_init" | "inotify_init1", _) => Action::Make(FdKind::Inotify),
+        ("epoll_create" | "epoll_create1", _) => Action::Make(FdKind::Eventpoll),
+        ("bpf", _) => Action::Make(FdKind::Bpf),
+        ("userfaultfd", _) => Action::Make(FdKind::Userfaultfd),
+        ("io_uring_setup", _) => Action::Make(FdKind::IoUring),
+        ("pidfd_open", _) => Action::Make(FdKind::Pidfd),
+        ("memfd_create", _) => Action::Memfd,
+        ("pidfd_getfd", _) => Action::PidfdGetfd,
+        ("dup" | "dup2" | "dup3", _) => Action::Dup,
+        ("fcntl", _) => Action::Fcntl,
+        ("chdir", _) => Action::Chdir,
+        ("fchdir", _) => Action::Fchdir,
+        ("getcwd", _) => Action::Getcwd,
+        ("chroot", _) => Action::Chroot,
+        ("setuid" | "setreuid" | "setresuid", _) => Action::SetUid,
+        ("setgid" | "setregid" | "setresgid", _) => Action::SetGid,
+        ("setsid", _) => Action::Setsid,
+        ("setpgid", _) => Action::Setpgid,
+        ("capset", _) => Action::Capset,
+        ("unshare" | "setns", _) => Action::Namespace,
+        ("setrlimit" | "prlimit", _) => Action::Rlimit,
+        ("brk" | "mmap" | "mmap2" | "munmap", _) => Action::Memory,
+        ("prctl", _) => Action::Prctl,
+        ("clone" | "clone3" | "fork" | "vfork", _) => Action::Clone,
+        ("execve" | "execveat", _) => Action::Exec,
+        _ => Action::Nothing,
+    }
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Subject {
+    pub thread: Option<ThreadId>,
+    /// The descriptor's number; None when the event is not about one.
+    pub fd: Option<i64>,
+    /// The event gave the descriptor its name.
+    pub renamed: bool,
+    /// Rules do not see it.
+    pub hidden: bool,
+    after: After,
+}
+
+/// What is left to do when rules have seen an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum After {
+    #[default]
+    Nothing,
+    CloseFd(i64),
+    RemoveThread,
+    CloseRange(i64, i64),
+}
+
+/// The state of the machine a capture was made on.
+#[derive(Debug)]
+pub struct Inspector {
+    threads: Threads,
+    host: Host,
+    machine: Machine,
+    interfaces: Vec<Interface>,
+    execs: Execs,
+    /// Generation of the dictionary of images.
+    dictionary: u32,
+    next_image: u64,
+    /// Grows when somebody's ancestors may have changed.
+    lineage_seq: u64,
+    scratch: mirror::Scratch,
+}
+
+impl Inspector {
+    /// Nothing is known. `utc_offset` is the local time of texts, in seconds east of UTC.
+    pub fn new(utc_offset: i32) -> Inspector {
+        let clock = Clock { wall_minus_module: 0, wall_minus_boot: 0, utc_offset };
+        Inspector {
+            threads: Threads::default(),
+            host: Host::new(Users::none(), clock, "", 0),
+            machine: Machine::default(),
+            interfaces: Vec::new(),
+            execs: Execs::default(),
+            dictionary: 1,
+            next_image: 0,
+            lineage_seq: 1,
+            scratch: mirror::Scratch::default(),
+        }
+    }
+
+    /// Takes in what a capture says before its events.
+    pub fn describe_machine(&mut self, metadata: Metadata) {
+        let Metadata { machine, processes, fds, interfaces, users, groups } = metadata;
+        if let Some(machine) = machine {
+            self.machine = machine;
+        }
+        self.interfaces.extend(interfaces);
+        let known = &mut self.host.users;
+        users.iter().for_each(|u| known.set_user(u.uid, &u.name, &u.home, &u.shell));
+        groups.iter().for_each(|g| known.set_group(g.gid, &g.name));
+        for entry in processes {
+            self.add_thread(Thread::listed(entry));
+        }
+        for (tid, entries) in fds {
+            let Some(id) = self.threads.find(tid) else { continue };
+            let table = &mut self.threads.get_mut(id).fds;
+            entries.into_iter().for_each(|entry| table.set(entry.fd, Fd::listed(entry)));
+        }
+        self.count_threads();
+    }
+
+    /// Adds a thread as if it had been there when the capture began.
+    pub fn add_thread(&mut self, thread: Thread) {
+        self.threads.insert(thread);
+        self.lineage_seq += 1;
+    }
+
+    /// Adds a descriptor to a thread's process.
+    pub fn add_fd(&mut self, tid: i64, number: i64, fd: Fd) {
+        if let Some(id) = self.threads.find(tid) {
+            self.fds_mut(id).set(number, fd);
+        }
+    }
+
+    pub const fn threads(&self) -> &Threads {
+        &self.threads
+    }
+
+    /// What is known of the machine that rules can ask for: users, times.
+    pub const fn host(&self) -> &Host {
+        &self.host
+    }
+
+    pub const fn host_mut(&mut self) -> &mut Host {
+        &mut self.host
+    }
+
+    pub const fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    pub const fn execs(&self) -> &Execs {
+        &self.execs
+    }
+
+    /// The descriptors of a thread's process.
+    pub fn fds(&self, id: ThreadId) -> &FdTable {
+        &self.threads.get(self.threads.owner_of_fds(id)).fds
+    }
+
+    fn fds_mut(&mut self, id: ThreadId) -> &mut FdTable {
+        let owner = self.threads.owner_of_fds(id);
+        &mut self.threads.get_mut(owner).fds
+    }
+
+    /// A descriptor of a thread's process.
+    pub fn fd(&self, id: ThreadId, number: i64) -> Option<&Fd> {
+        self.fds(id).get(number)
+    }
+
+    /// Changes what an event has changed by the time its call returned.
+    pub fn before(&mut self, event: &Event<'_>) -> Subject {
+        if self.host.first_event == 0 {
+            self.host.first_event = event.time;
+        }
+        self.host.cpu = u32::from(event.cpu);
+        let action = ACTIONS.get(usize::from(event.code.0)).copied().unwrap_or(Action::Nothing);
+        let hidden = matches!(action, Action::User(_) | Action::Group(_)) || event.flags & STATE_ONLY != 0;
+        let thread = self.thread_of(event, action);
+        let mut subject = Subject { thread, hidden, ..Subject::default() };
+        if EventCode(event.code.0).info().has(flag::USES_FD)
+            && let Some(main) = params::event(event.code).and_then(|def| def.main_fd)
+        {
+            subject.fd = event.signed(usize::from(main));
+        }
+        match action {
+            Action::Nothing => {}
+            Action::Clone | Action::Exec | Action::Exit => self.process(action, event, &mut subject),
+            Action::User(added) => self.user(event, added),
+            Action::Group(added) => self.group(event, added),
+            Action::Container => {}
+            Action::Chdir
+            | Action::Fchdir
+            | Action::Getcwd
+            | Action::Chroot
+            | Action::SetUid
+            | Action::SetGid
+            | Action::Setsid
+            | Action::Setpgid
+            | Action::Capset
+            | Action::Namespace
+            | Action::Rlimit
+            | Action::Memory
+            | Action::Prctl => {
+                if let Some(id) = thread {
+                    self.property(action, event, id);
+                }
+            }
+            _ => {
+                if let Some(id) = thread {
+                    self.descriptor(action, event, id, &mut subject);
+                }
+            }
+        }
+        subject
+    }
+
+    /// Changes what rules were to see once more.
+    pub fn after(&mut self, subject: &Subject) {
+        let Some(id) = subject.thread else { return };
+        match subject.after {
+            After::Nothing => {}
+            After::CloseFd(number) => self.fds_mut(id).remove(number),
+            After::CloseRange(first, last) => {
+                self.fds_mut(id).retain(|number, _| !(first..=last).contains(&number));
+            }
+            After::RemoveThread => self.remove_thread(id),
+        }
+    }
+
+    /// The thread of an event; one of which nothing is known when the table has none.
+    fn thread_of(&mut self, event: &Event<'_>, action: Action) -> Option<ThreadId> {
+        let found = self.threads.find(event.tid);
+        if found.is_some() || event.tid < 0 || matches!(action, Action::Exit | Action::User(_) | Action::Group(_)) {
+            return found;
+        }
+        // The child's own event makes it.
+        if action == Action::Clone {
+            return None;
+        }
+        if !EventCode(event.code.0).info().has(flag::STATE)
+            && event.code.info().origin == crate::event::types::Origin::Meta
+        {
+            return None;
+        }
+        self.threads.insert(Thread::unknown(event.tid))
+    }
+
+    fn user(&mut self, event: &Event<'_>, added: bool) {
+        let number = |c| column(event.code, c).and_then(|i| event.unsigned(i));
+        let text = |c| column(event.code, c).and_then(|i| event.text(i)).unwrap_or_default();
+        // Users of containers are not the host's.
+        if !text(Column::Container).is_empty() {
+            return;
+        }
+        let Some(uid) = number(Column::Uid) else { return };
+        let (name, home, shell) = (text(Column::Name), text(Column::Home), text(Column::Shell));
+        let users = &mut self.host.users;
+        if added { users.set_user(uid as u32, name, home, shell) } else { users.remove_user(uid as u32) }
+    }
+
+    fn group(&mut self, event: &Event<'_>, added: bool) {
+        let text = |c| column(event.code, c).and_then(|i| event.text(i)).unwrap_or_default();
+        if !text(Column::Container).is_empty() {
+            return;
+        }
+        let Some(gid) = column(event.code, Column::Gid).and_then(|i| event.unsigned(i)) else { return };
+        let users = &mut self.host.users;
+        if added { users.set_group(gid as u32, text(Column::Name)) } else { users.remove_group(gid as u32) }
+    }
+
+    fn count_threads(&mut self) {
+        let mut counts = hashbrown::HashMap::new();
+        self.threads.iter().for_each(|t| *counts.entry(t.pid).or_insert(0u32) += 1);
+        self.threads.iter_mut().filter(|t| t.is_main()).for_each(|t| {
+            t.threads = counts.get(&t.pid).copied().unwrap_or(1);
+        });
+    }
+}

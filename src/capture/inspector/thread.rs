@@ -1,0 +1,371 @@
+//! Threads: a slab, found by tid.
+
+use super::fd::FdTable;
+use crate::capture::bounds;
+use crate::capture::meta::ProcessEntry;
+use crate::event::task::Task;
+use hashbrown::HashMap;
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// Place of a thread in the table; valid until the thread is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ThreadId(u32);
+
+/// Bits of `Thread::flags` (clone flags).
+pub const CLONE_FILES: u32 = 1 << 0;
+pub const CLONE_NEWPID: u32 = 1 << 6;
+pub const CLONE_PARENT: u32 = 1 << 8;
+pub const CLONE_THREAD: u32 = 1 << 13;
+pub const CLONE_NEWUSER: u32 = 1 << 20;
+pub const CLONE_VFORK: u32 = 1 << 27;
+pub const CLONE_CHILD_IN_PIDNS: u32 = 1 << 29;
+
+/// A process image, shared by forks.
+#[derive(Debug, Default)]
+pub struct Image {
+    pub exe: Vec<u8>,
+    pub exepath: Vec<u8>,
+    pub filename: Vec<u8>,
+    /// After argv[0], NUL-terminated each.
+    pub args: Vec<u8>,
+    pub env: Vec<u8>,
+    pub ino: u64,
+    pub ctime: u64,
+    pub mtime: u64,
+    pub writable: bool,
+    pub upper_layer: bool,
+    pub lower_layer: bool,
+    pub from_memfd: bool,
+    /// Its number in the dictionary of a generation of it.
+    pub(super) sent: Cell<(u32, u64)>,
+}
+
+/// A thread.
+#[derive(Debug)]
+pub struct Thread {
+    pub tid: i64,
+    pub pid: i64,
+    pub ptid: i64,
+    pub sid: i64,
+    pub pgid: i64,
+    pub vtid: i64,
+    pub vpid: i64,
+    pub vpgid: i64,
+    pub comm: [u8; 16],
+    pub image: Rc<Image>,
+    pub cwd: Rc<[u8]>,
+    pub root: Rc<[u8]>,
+    pub cgroups: Rc<[u8]>,
+    pub uid: u32,
+    pub gid: u32,
+    pub loginuid: u32,
+    pub fdlimit: i64,
+    /// Clone flags.
+    pub flags: u32,
+    pub cap_inheritable: u64,
+    pub cap_permitted: u64,
+    pub cap_effective: u64,
+    pub tty: u32,
+    pub pidns_init_start: u64,
+    /// When it was made, or its process called exec last: ns since 1970, 0 when that was before the capture.
+    pub clone_time: u64,
+    pub exec_time: u64,
+    pub vmsize_kb: u32,
+    pub vmrss_kb: u32,
+    pub vmswap_kb: u32,
+    pub pfmajor: u64,
+    pub pfminor: u64,
+    pub subreaper: bool,
+    /// Its exit has been seen.
+    pub dead: bool,
+    /// Nothing is known but that it exists.
+    pub unknown: bool,
+    /// Of the process's first thread, or of one that does not share.
+    pub fds: FdTable,
+    /// Threads of the process, this one included; kept by the first.
+    pub threads: u32,
+    /// Grows with every change that rules can see.
+    pub version: u32,
+    /// Grows with every change that descendants can see.
+    pub family_version: u32,
+    pub(super) mirror: Mirror,
+}
+
+/// What the evaluator sees of a thread, and of which of its states.
+#[derive(Debug, Default)]
+pub(super) struct Mirror {
+    pub task: Task,
+    pub version: u32,
+    pub lineage_seq: u64,
+    pub lineage_hash: u64,
+    pub dictionary: u32,
+}
+
+/// The first 15 bytes of a name.
+pub fn comm_of(text: &[u8]) -> [u8; 16] {
+    let mut comm = [0; 16];
+    let len = text.len().min(15);
+    comm[..len].copy_from_slice(&text[..len]);
+    comm
+}
+
+impl Thread {
+    /// One of the list that a capture begins with.
+    pub fn listed(entry: ProcessEntry) -> Thread {
+        let image = Image {
+            exe: entry.exe,
+            exepath: entry.exepath,
+            filename: Vec::new(),
+            args: entry.args,
+            env: entry.env,
+            ino: entry.exe_ino,
+            ctime: entry.exe_ctime,
+            mtime: entry.exe_mtime,
+            writable: entry.exe_writable,
+            upper_layer: entry.exe_upper_layer,
+            lower_layer: entry.exe_lower_layer,
+            from_memfd: entry.exe_from_memfd,
+            sent: Cell::default(),
+        };
+        Thread {
+            tid: entry.tid,
+            pid: entry.pid,
+            ptid: entry.ptid,
+            sid: entry.sid,
+            pgid: entry.pgid.unwrap_or(-1),
+            vtid: entry.vtid,
+            vpid: entry.vpid,
+            vpgid: entry.vpgid,
+            comm: comm_of(&entry.comm),
+            image: Rc::new(image),
+            cwd: without_slash(&entry.cwd).into(),
+            root: entry.root.into(),
+            cgroups: entry.cgroups.into(),
+            uid: entry.uid,
+            gid: entry.gid,
+            loginuid: entry.loginuid,
+            fdlimit: entry.fdlimit as i64,
+            flags: entry.flags,
+            cap_inheritable: entry.cap_inheritable,
+            cap_permitted: entry.cap_permitted,
+            cap_effective: entry.cap_effective,
+            tty: entry.tty,
+            pidns_init_start: entry.pidns_init_start,
+            vmsize_kb: entry.vmsize_kb,
+            vmrss_kb: entry.vmrss_kb,
+            vmswap_kb: entry.vmswap_kb,
+            pfmajor: entry.pfmajor,
+            pfminor: entry.pfminor,
+            ..Thread::unknown(entry.tid)
+        }
+        .known()
+    }
+
+    fn known(mut self) -> Thread {
+        self.unknown = false;
+        self
+    }
+
+    /// One of which nothing is known.
+    pub fn unknown(tid: i64) -> Thread {
+        const NOTHING: &[u8] = b"<NA>";
+        Thread {
+            tid,
+            pid: -1,
+            ptid: -1,
+            sid: 0,
+            pgid: 0,
+            vtid: -1,
+            vpid: -1,
+            vpgid: 0,
+            comm: comm_of(NOTHING),
+            image: Rc::new(Image { exe: NOTHING.to_vec(), ..Image::default() }),
+            cwd: Rc::from(*b""),
+            root: Rc::from(*b""),
+            cgroups: Rc::from(*b""),
+            uid: u32::MAX,
+            gid: u32::MAX,
+            loginuid: u32::MAX,
+            fdlimit: -1,
+            flags: 0,
+            cap_inheritable: 0,
+            cap_permitted: 0,
+            cap_effective: 0,
+            tty: 0,
+            pidns_init_start: 0,
+            clone_time: 0,
+            exec_time: 0,
+            vmsize_kb: 0,
+            vmrss_kb: 0,
+            vmswap_kb: 0,
+            pfmajor: 0,
+            pfminor: 0,
+            subreaper: false,
+            dead: false,
+            unknown: true,
+            fds: FdTable::default(),
+            threads: 1,
+            version: 1,
+            family_version: 1,
+            mirror: Mirror::default(),
+        }
+    }
+
+    /// A child as it is when fork returns; its numbers are still those of its maker.
+    pub fn fork(&self, tid: i64) -> Thread {
+        Thread {
+            tid,
+            pid: tid,
+            ptid: self.tid,
+            image: self.image.clone(),
+            cwd: self.cwd.clone(),
+            root: self.root.clone(),
+            cgroups: self.cgroups.clone(),
+            comm: self.comm,
+            sid: self.sid,
+            pgid: self.pgid,
+            vtid: tid,
+            vpid: tid,
+            vpgid: self.vpgid,
+            uid: self.uid,
+            gid: self.gid,
+            loginuid: self.loginuid,
+            fdlimit: self.fdlimit,
+            cap_inheritable: self.cap_inheritable,
+            cap_permitted: self.cap_permitted,
+            cap_effective: self.cap_effective,
+            tty: self.tty,
+            pidns_init_start: self.pidns_init_start,
+            ..Thread::unknown(tid)
+        }
+        .known()
+    }
+
+    /// Its name.
+    pub fn comm_text(&self) -> &[u8] {
+        &self.comm[..memchr::memchr(0, &self.comm).unwrap_or(self.comm.len())]
+    }
+
+    /// The first thread of its process.
+    pub const fn is_main(&self) -> bool {
+        self.tid == self.pid
+    }
+
+    /// Whether its number is another in its own pid namespace.
+    pub const fn in_pid_namespace(&self) -> bool {
+        self.tid != self.vtid || self.pid != self.vpid
+    }
+
+    /// It changed in a way that rules can see.
+    pub fn touch(&mut self) {
+        self.version = self.version.wrapping_add(1);
+    }
+}
+
+/// A directory without the slash at its end.
+pub fn without_slash(path: &[u8]) -> &[u8] {
+    match path {
+        [b'/'] => path,
+        [rest @ .., b'/'] => rest,
+        _ => path,
+    }
+}
+
+/// All threads.
+#[derive(Debug, Default)]
+pub struct Threads {
+    slab: Vec<Option<Thread>>,
+    free: Vec<u32>,
+    by_tid: HashMap<i64, ThreadId>,
+    /// Threads that were not kept because the table was full.
+    pub refused: u64,
+}
+
+impl Threads {
+    pub fn find(&self, tid: i64) -> Option<ThreadId> {
+        self.by_tid.get(&tid).copied()
+    }
+
+    pub fn get(&self, id: ThreadId) -> &Thread {
+        // An id is made by `insert` and not used after `remove`.
+        self.slab[id.0 as usize].as_ref().unwrap_or_else(|| unreachable!("a thread that was removed"))
+    }
+
+    pub fn get_mut(&mut self, id: ThreadId) -> &mut Thread {
+        self.slab[id.0 as usize].as_mut().unwrap_or_else(|| unreachable!("a thread that was removed"))
+    }
+
+    pub fn by_tid(&self, tid: i64) -> Option<&Thread> {
+        self.find(tid).map(|id| self.get(id))
+    }
+
+    /// Adds a thread, in the place of another with its tid; None when the table is full.
+    pub fn insert(&mut self, thread: Thread) -> Option<ThreadId> {
+        if let Some(id) = self.find(thread.tid) {
+            self.slab[id.0 as usize] = Some(thread);
+            return Some(id);
+        }
+        if self.by_tid.len() >= bounds::THREADS {
+            self.refused += 1;
+            return None;
+        }
+        let tid = thread.tid;
+        let id = match self.free.pop() {
+            Some(place) => {
+                self.slab[place as usize] = Some(thread);
+                ThreadId(place)
+            }
+            None => {
+                self.slab.push(Some(thread));
+                ThreadId(self.slab.len() as u32 - 1)
+            }
+        };
+        self.by_tid.insert(tid, id);
+        Some(id)
+    }
+
+    pub fn remove(&mut self, id: ThreadId) {
+        if let Some(thread) = self.slab[id.0 as usize].take() {
+            self.by_tid.remove(&thread.tid);
+            self.free.push(id.0);
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_tid.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Thread> {
+        self.slab.iter().flatten()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Thread> {
+        self.slab.iter_mut().flatten()
+    }
+
+    /// The thread whose table of descriptors a thread uses: the first of its process.
+    pub fn owner_of_fds(&self, id: ThreadId) -> ThreadId {
+        let thread = self.get(id);
+        if thread.is_main() { id } else { self.find(thread.pid).unwrap_or(id) }
+    }
+
+    /// The ancestors, parent first, until one is not known or seen before.
+    pub fn ancestors(&self, id: ThreadId) -> impl Iterator<Item = &Thread> {
+        let mut left = MAX_ANCESTORS;
+        let first = self.get(id);
+        let mut next = first.ptid;
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let parent = self.by_tid(next)?;
+            if parent.tid == first.tid {
+                return None;
+            }
+            next = if parent.ptid == parent.tid { 0 } else { parent.ptid };
+            Some(parent)
+        })
+    }
+}
+
+/// Ancestors that are looked at: more are a circle, or as good as one.
+const MAX_ANCESTORS: usize = crate::driver::abi::FSN_LINEAGE_MAX as usize;

@@ -1,0 +1,308 @@
+//! Events of a capture as the fields ask for them ([`Payload`]): parameters are already in Falco's terms, descriptors come from the
+//! tables the inspector keeps, and so Falco's own limits hold: a relative path below a directory that is not known stays unknown.
+
+use super::event::Event;
+use super::inspector::Inspector;
+use super::inspector::fd::{Fd, ICMP, RAW, Role, TCP, UDP};
+use super::inspector::thread::ThreadId;
+use super::inspector::{CapturedTuple, Subject, address, tuple};
+use super::meta::FdKind;
+use crate::event::params::{Family, Param};
+use crate::event::path;
+use crate::event::value::Type;
+use crate::event::view::{
+    Arg, Descriptor, Ends, FdList, Gauge, Kind, Payload, Scene, Socket, Tuple, View, is_number, narrowed,
+};
+use bumpalo::Bump;
+use smallvec::SmallVec;
+
+/// An event of a capture, and the state around it.
+pub type ReplayedEvent<'r> = View<'r, Replayed<'r>>;
+
+/// A captured event's payload.
+#[derive(Clone, Copy)]
+pub struct Replayed<'r> {
+    event: Event<'r>,
+    state: &'r Inspector,
+    subject: Subject,
+}
+
+impl<'r> ReplayedEvent<'r> {
+    /// An event between [`Inspector::before`], which gave `subject`, and [`Inspector::after`]. Its thread has to have been
+    /// described.
+    pub fn of_capture(event: Event<'r>, state: &'r Inspector, subject: Subject, previous: u64) -> ReplayedEvent<'r> {
+        let scene = Scene {
+            code: event.code,
+            task: subject.thread.map(|id| state.task(id)),
+            execs: state.execs(),
+            host: state.host(),
+            number: event.num,
+            time: event.time,
+            previous,
+        };
+        View::new(Replayed { event, state, subject }, scene)
+    }
+
+    /// The event as it was read.
+    pub const fn event(&self) -> &Event<'r> {
+        &self.payload().event
+    }
+}
+
+impl<'r> Replayed<'r> {
+    fn thread(&self) -> Option<ThreadId> {
+        self.subject.thread
+    }
+
+    fn fd(&self, number: i64) -> Option<&'r Fd> {
+        self.state.fd(self.thread()?, number)
+    }
+
+    fn main(&self) -> Option<(i64, &'r Fd)> {
+        let number = self.subject.fd?;
+        Some((number, self.fd(number)?))
+    }
+}
+
+/// What a descriptor of the format is.
+const fn kind(kind: FdKind) -> Kind {
+    match kind {
+        FdKind::File => Kind::File,
+        FdKind::Directory => Kind::Directory,
+        FdKind::Ipv4 | FdKind::Ipv4Server => Kind::Ipv4,
+        FdKind::Ipv6 | FdKind::Ipv6Server => Kind::Ipv6,
+        FdKind::Fifo => Kind::Pipe,
+        FdKind::Unix => Kind::Unix,
+        FdKind::Event => Kind::Event,
+        FdKind::Signalfd => Kind::Signalfd,
+        FdKind::Eventpoll => Kind::Eventpoll,
+        FdKind::Inotify => Kind::Inotify,
+        FdKind::Timerfd => Kind::Timerfd,
+        FdKind::Netlink => Kind::Netlink,
+        FdKind::Bpf => Kind::Bpf,
+        FdKind::Userfaultfd => Kind::Userfaultfd,
+        FdKind::IoUring => Kind::IoUring,
+        FdKind::Memfd => Kind::Memfd,
+        FdKind::Pidfd => Kind::Pidfd,
+        FdKind::Unknown | FdKind::Unsupported => Kind::Other,
+    }
+}
+
+fn socket(fd: &Fd) -> Option<Socket<'_>> {
+    let family = match fd.kind {
+        FdKind::Ipv4 | FdKind::Ipv4Server => libc::AF_INET,
+        FdKind::Ipv6 | FdKind::Ipv6Server => libc::AF_INET6,
+        FdKind::Unix => libc::AF_UNIX,
+        FdKind::Netlink => libc::AF_NETLINK,
+        _ => return None,
+    };
+    let l4 = match fd.l4 {
+        TCP => Some("tcp"),
+        UDP => Some("udp"),
+        ICMP => Some("icmp"),
+        RAW => Some("raw"),
+        _ => None,
+    };
+    let server = fd.role == Role::Server;
+    let (local, remote) = match fd.destination {
+        None => (fd.source, None),
+        destination if server => (destination, fd.source),
+        destination => (fd.source, destination),
+    };
+    Some(Socket {
+        family,
+        l4,
+        local,
+        remote,
+        server,
+        listening: matches!(fd.kind, FdKind::Ipv4Server | FdKind::Ipv6Server),
+        connected: fd.connected,
+        local_name: &fd.name,
+        remote_name: b"",
+        ino: fd.unix.0,
+        peer_ino: 0,
+    })
+}
+
+fn descriptor(number: i64, fd: &Fd) -> Descriptor<'_> {
+    Descriptor {
+        number: number as i32,
+        kind: kind(fd.kind),
+        path: &fd.name,
+        dev: fd.dev,
+        ino: fd.ino,
+        upper_layer: fd.upper_layer,
+        lower_layer: fd.lower_layer,
+        socket: socket(fd),
+    }
+}
+
+/// A value whose type stands before it.
+fn dynamic<'a>(bytes: &'a [u8], class: &str) -> Option<Arg<'a>> {
+    let (kind, value) = bytes.split_first()?;
+    let number = || {
+        Some(match *value {
+            [a] => u64::from(a),
+            [a, b] => u64::from(u16::from_ne_bytes([a, b])),
+            [a, b, c, d] => u64::from(u32::from_ne_bytes([a, b, c, d])),
+            [a, b, c, d, e, f, g, h] => u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            _ => return None,
+        })
+    };
+    Some(match (class, kind) {
+        ("sockopt_dynamic_param", 1) => Arg::Errno(number()?.wrapping_neg()),
+        ("sockopt_dynamic_param", 2 | 3 | 4) => Arg::Number(number()?),
+        ("sockopt_dynamic_param", _) => Arg::Bytes(value),
+        ("ptrace_dynamic_param", 1) => Arg::Signal(number()?),
+        _ => match number() {
+            Some(number) => Arg::Number(number),
+            None => Arg::Bytes(value),
+        },
+    })
+}
+
+impl Payload for Replayed<'_> {
+    fn ret(&self) -> i64 {
+        self.event.signed(0).unwrap_or(0)
+    }
+
+    fn syscall(&self) -> u16 {
+        if self.event.code.is_generic() { self.event.unsigned(0).unwrap_or(0) as u16 } else { 0 }
+    }
+
+    fn is_exec_success(&self) -> bool {
+        false
+    }
+
+    fn arg<'a>(ev: &'a View<'_, Self>, index: u8, param: &'static Param) -> Option<Arg<'a>> {
+        let event = &ev.payload().event;
+        let bytes = event.param(usize::from(index))?;
+        match param.ty {
+            Type::Charbuf | Type::FsPath | Type::FsRelPath => event.text(usize::from(index)).map(Arg::Text),
+            Type::Bytebuf => Some(Arg::Bytes(bytes)),
+            Type::SockAddr => address(bytes).map(Arg::Address),
+            Type::SockTuple => Some(Arg::Tuple(match tuple(bytes)? {
+                CapturedTuple::Ip(from, to) => Some(Tuple::Ip { from, to }),
+                CapturedTuple::Unix(from, to, name) => Some(Tuple::Unix { from, to, name }),
+            })),
+            Type::FdList => Some(Arg::FdList(FdList::Captured(bytes.get(2..)?))),
+            Type::Dyn => dynamic(bytes, param.class_name),
+            _ if bytes.is_empty() => None,
+            ty if is_number(ty) => event.unsigned(usize::from(index)).map(|n| Arg::Number(narrowed(ty, n))),
+            _ => Some(Arg::Bytes(bytes)),
+        }
+    }
+
+    fn main_fd(ev: &View<'_, Self>) -> Option<u8> {
+        let def = ev.def()?;
+        match def.family {
+            Family::Dup if ev.payload().ret() < 0 => def.param("oldfd").map(|(index, _)| index),
+            _ => def.main_fd,
+        }
+    }
+
+    fn descriptor<'a>(ev: &'a View<'_, Self>) -> Option<Descriptor<'a>> {
+        let (number, fd) = ev.payload().main()?;
+        Some(descriptor(number, fd))
+    }
+
+    fn descriptor_of<'a>(ev: &'a View<'_, Self>, index: u8) -> Option<Descriptor<'a>> {
+        let number = ev.payload().event.signed(usize::from(index))?;
+        Some(descriptor(number, ev.payload().fd(number)?))
+    }
+
+    fn ends(ev: &View<'_, Self>) -> Option<Ends> {
+        let (_, fd) = ev.payload().main()?;
+        if !fd.is_ip() {
+            return None;
+        }
+        let socket = socket(fd)?;
+        Some(Ends { local: socket.local, remote: socket.remote, server: socket.server })
+    }
+
+    fn is_connected(ev: &View<'_, Self>) -> bool {
+        ev.payload().main().is_some_and(|(_, fd)| fd.is_ip() && fd.connected)
+    }
+
+    fn is_server(ev: &View<'_, Self>) -> bool {
+        let Some((_, fd)) = ev.payload().main() else { return false };
+        match fd.kind {
+            FdKind::Ipv4Server | FdKind::Ipv6Server => true,
+            FdKind::Ipv4 => fd.destination.is_some_and(|(ip, _)| ev.payload().state.is_local(ip)),
+            FdKind::Ipv6 => fd.destination.is_none_or(|(ip, _)| ev.payload().state.is_local(ip)),
+            _ => false,
+        }
+    }
+
+    fn name_changed(ev: &View<'_, Self>) -> bool {
+        ev.payload().subject.renamed
+    }
+
+    fn fd_name<'a>(ev: &'a View<'_, Self>, arena: &'a Bump) -> &'a [u8] {
+        match ev.payload().main() {
+            Some((_, fd)) => &fd.name,
+            None => match ev.family() {
+                // Nothing was opened: the name is what was asked for.
+                Family::Open | Family::Creat => ev.given_path(arena).unwrap_or_default(),
+                _ => b"",
+            },
+        }
+    }
+
+    fn base<'a>(ev: &'a View<'_, Self>, dirfd: Option<u8>) -> &'a [u8] {
+        let Some(dirfd) = dirfd else { return ev.cwd() };
+        match ev.payload().event.signed(usize::from(dirfd)) {
+            Some(fd) if fd == i64::from(libc::AT_FDCWD) => ev.cwd(),
+            Some(fd) => ev.payload().fd(fd).map_or(path::UNKNOWN_DIR, |fd| &fd.name),
+            None => path::UNKNOWN_DIR,
+        }
+    }
+
+    fn gauge(ev: &View<'_, Self>, gauge: Gauge) -> Option<u64> {
+        let Replayed { state, .. } = ev.payload();
+        let id = ev.payload().thread()?;
+        let threads = state.threads();
+        let thread = threads.get(id);
+        let main = threads.get(threads.owner_of_fds(id));
+        Some(match gauge {
+            Gauge::Threads => u64::from(main.threads),
+            Gauge::Children => u64::from(main.threads.saturating_sub(1)),
+            Gauge::OpenFds => state.fds(id).len() as u64,
+            Gauge::VmSizeKb => u64::from(main.vmsize_kb),
+            Gauge::VmRssKb => u64::from(main.vmrss_kb),
+            Gauge::VmSwapKb => u64::from(main.vmswap_kb),
+            Gauge::MinorFaults => thread.pfminor,
+            Gauge::MajorFaults => thread.pfmajor,
+        })
+    }
+
+    fn kind_of_fd(ev: &View<'_, Self>, fd: i64) -> Option<Kind> {
+        ev.payload().fd(fd).map(|fd| kind(fd.kind))
+    }
+
+    fn letter_of_fd(ev: &View<'_, Self>, fd: i64) -> &'static str {
+        ev.payload().fd(fd).map_or("?", |fd| kind(fd.kind).letter())
+    }
+
+    fn name_of_fd<'a>(ev: &'a View<'_, Self>, fd: i64, _arena: &'a Bump) -> Option<&'a [u8]> {
+        ev.payload().fd(fd).map(|fd| &*fd.name)
+    }
+
+    fn kinds_of_fds(ev: &View<'_, Self>) -> Option<SmallVec<[&'static str; 8]>> {
+        let mut names: SmallVec<[&'static str; 8]> = SmallVec::new();
+        for (_, fd) in ev.payload().state.fds(ev.payload().thread()?).iter() {
+            if let Some(name) = kind(fd.kind).type_name()
+                && !names.contains(&name)
+            {
+                names.push(name);
+            }
+        }
+        // The table has no order of its own.
+        names.sort_unstable();
+        Some(names)
+    }
+
+    fn name_of_tid<'a>(ev: &'a View<'_, Self>, tid: i64) -> Option<&'a [u8]> {
+        ev.payload().state.threads().by_tid(tid).map(|thread| thread.comm_text())
+    }
+}

@@ -1,0 +1,1 @@
+use super::folder; #[test] fn alerts() { let _ = folder(); }

@@ -1,0 +1,97 @@
+//! Captures of real work, against what the original library and program computed from them: the values of every field, the events
+//! each of many filters matches, and the alerts of the published rules.
+//!
+//! The data's folder is `$FALCO_ORACLE` (default ../shared/conformance/oracle); without it nothing is tested. Every difference is
+//! written to target/oracle.txt, the first of each kind are printed.
+
+mod alerts;
+mod fields;
+mod filters;
+
+use flate2::read::GzDecoder;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+/// Where the original's answer is not followed, and why: these are counted as skipped.
+pub const DELIBERATE: &[(&str, &str)] = &[];
+
+pub fn folder() -> Option<PathBuf> {
+    let folder = PathBuf::from(std::env::var("FALCO_ORACLE").unwrap_or_else(|_| "../shared/conformance/oracle".into()));
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: no folder {} (set FALCO_ORACLE to the reference captures)", folder.display());
+    None
+}
+
+/// The captures' names, in order.
+pub fn captures(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".scap.gz")?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Lines of a packed or plain file; none when it is missing.
+pub fn lines(path: &Path) -> Vec<serde_json::Value> {
+    let Ok(file) = std::fs::File::open(path) else { return Vec::new() };
+    let packed = path.extension().is_some_and(|e| e == "gz");
+    let reader: Box<dyn BufRead> =
+        if packed { Box::new(BufReader::new(GzDecoder::new(file))) } else { Box::new(BufReader::new(file)) };
+    reader.lines().map(|line| serde_json::from_str(&line.expect("a line")).expect("JSON")).collect()
+}
+
+/// Counts and differences of one kind.
+#[derive(Default)]
+pub struct Report {
+    pub passed: u64,
+    pub skipped: BTreeMap<&'static str, u64>,
+    failed: BTreeMap<String, Vec<String>>,
+}
+
+/// Differences of one subject that are printed.
+const SHOWN: usize = 3;
+
+impl Report {
+    /// A difference: what it is about (a field, a filter, a rule), and where with what was expected and what came.
+    pub fn fail(&mut self, subject: &str, what: String) {
+        match DELIBERATE.iter().find(|(name, _)| *name == subject) {
+            Some((_, why)) => *self.skipped.entry(why).or_default() += 1,
+            None => self.failed.entry(subject.to_owned()).or_default().push(what),
+        }
+    }
+
+    pub fn failed(&self) -> u64 {
+        self.failed.values().map(|all| all.len() as u64).sum()
+    }
+
+    /// Prints the counts; gives the number of failures.
+    pub fn finish(&self, name: &str) -> u64 {
+        let mut all = String::new();
+        let mut subjects: Vec<_> = self.failed.iter().collect();
+        subjects.sort_by_key(|(_, what)| std::cmp::Reverse(what.len()));
+        for (subject, what) in &subjects {
+            println!("{subject}: {} differ", what.len());
+            for (n, line) in what.iter().enumerate() {
+                if n < SHOWN {
+                    println!("    {}", line.chars().take(400).collect::<String>());
+                }
+                let _ = writeln!(all, "{subject}\t{line}");
+            }
+        }
+        for (why, count) in &self.skipped {
+            println!("skipped {count}: {why}");
+        }
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+        let _ = std::fs::write(target.join(format!("oracle-{name}.txt")), all);
+        let skipped: u64 = self.skipped.values().sum();
+        println!("{} passed, {} failed, {skipped} skipped", self.passed, self.failed());
+        self.failed()
+    }
+}
