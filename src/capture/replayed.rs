@@ -7,6 +7,7 @@ use super::inspector::fd::{Fd, ICMP, RAW, Role, TCP, UDP};
 use super::inspector::thread::ThreadId;
 use super::inspector::{CapturedTuple, Subject, address, tuple};
 use super::meta::FdKind;
+use crate::enrich::users::Users;
 use crate::event::params::{Family, Param};
 use crate::event::path;
 use crate::event::value::Type;
@@ -129,6 +130,7 @@ fn descriptor(number: i64, fd: &Fd) -> Descriptor<'_> {
         number: number as i32,
         kind: kind(fd.kind),
         path: &fd.name,
+        given: &fd.name_raw,
         dev: fd.dev,
         ino: fd.ino,
         upper_layer: fd.upper_layer,
@@ -258,6 +260,13 @@ impl Payload for Replayed<'_> {
         }
     }
 
+    fn users<'a>(ev: &'a View<'_, Self>) -> &'a Users {
+        match ev.task().and_then(|task| task.container_id()) {
+            Some(container) => ev.payload().state.users_of_container(container),
+            None => &ev.payload().state.host().users,
+        }
+    }
+
     fn gauge(ev: &View<'_, Self>, gauge: Gauge) -> Option<u64> {
         let Replayed { state, .. } = ev.payload();
         let id = ev.payload().thread()?;
@@ -268,9 +277,9 @@ impl Payload for Replayed<'_> {
             Gauge::Threads => u64::from(main.threads),
             Gauge::Children => u64::from(main.threads.saturating_sub(1)),
             Gauge::OpenFds => state.fds(id).len() as u64,
-            Gauge::VmSizeKb => u64::from(main.vmsize_kb),
-            Gauge::VmRssKb => u64::from(main.vmrss_kb),
-            Gauge::VmSwapKb => u64::from(main.vmswap_kb),
+            Gauge::VmSizeKb => u64::from(thread.vmsize_kb),
+            Gauge::VmRssKb => u64::from(thread.vmrss_kb),
+            Gauge::VmSwapKb => u64::from(thread.vmswap_kb),
             Gauge::MinorFaults => thread.pfminor,
             Gauge::MajorFaults => thread.pfmajor,
         })

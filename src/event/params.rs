@@ -9,13 +9,7 @@ use crate::driver::abi::{self, fsn_param};
 use crate::driver::table;
 use std::sync::LazyLock;
 
-/// How a number is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    Decimal,
-    Hex,
-    Octal,
-}
+pub use super::value::Format;
 
 /// Where the value of a parameter is found. Numbers are argument registers or indices of other parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -123,7 +123,10 @@ impl Task {
     pub fn cgroup(&self, controller: &[u8]) -> Option<&[u8]> {
         let entries = || strings(self.cgroups()).filter_map(split_cgroup);
         entries()
-            .find(|(controllers, _)| controllers.split(|b| *b == b',').any(|c| c == controller))
+            .find(|(controllers, _)| {
+                let is_it = |c: &[u8]| c == controller || (c == b"io" && controller == b"blkio");
+                controllers.split(|b| *b == b',').any(is_it)
+            })
             .or_else(|| entries().find(|(controllers, _)| controllers.is_empty()))
             .map(|(_, path)| path)
     }
@@ -224,11 +227,11 @@ impl Task {
     }
 
     fn leader<'a>(&'a self, flag: u32, id: i32, of: fn(&Process<'_>) -> i32, execs: &'a Execs) -> Option<Process<'a>> {
-        if self.head.pid == id {
-            return Some(self.itself(execs));
-        }
         if let Some(leader) = self.relatives.iter().find(|r| r.head.flags & flag != 0) {
             return Some(leader.process(execs));
+        }
+        if self.head.pid == id {
+            return Some(self.itself(execs));
         }
         let mut oldest = self.itself(execs);
         for process in self.ancestors(execs) {
@@ -361,7 +364,7 @@ fn split_cgroup(entry: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The controllers of the unified hierarchy, which has one path for all.
-const UNIFIED: [&[u8]; 8] = [b"cpuset", b"cpu", b"io", b"memory", b"hugetlb", b"pids", b"rdma", b"misc"];
+const UNIFIED: [&[u8]; 8] = [b"cpuset", b"cpu", b"blkio", b"memory", b"hugetlb", b"pids", b"rdma", b"misc"];
 
 fn push_cgroups(cgroups: &[u8], text: &mut Vec<u8>) {
     let start = text.len();
@@ -369,7 +372,8 @@ fn push_cgroups(cgroups: &[u8], text: &mut Vec<u8>) {
         if text.len() > start {
             text.push(b' ');
         }
-        text.extend_from_slice(controller);
+        // Rules know it by its older name.
+        text.extend_from_slice(if controller == b"io" { b"blkio" } else { controller });
         text.push(b'=');
         text.extend_from_slice(path);
     };
@@ -461,7 +465,7 @@ mod tests {
             push_cgroups(c, &mut t);
             String::from_utf8_lossy(&t).into_owned()
         };
-        assert_eq!(text(b"=/a\0"), "cpuset=/a cpu=/a io=/a memory=/a hugetlb=/a pids=/a rdma=/a misc=/a");
+        assert_eq!(text(b"=/a\0"), "cpuset=/a cpu=/a blkio=/a memory=/a hugetlb=/a pids=/a rdma=/a misc=/a");
         assert_eq!(text(b"=/u\0cpu,cpuacct=/b\0pids=/c\0"), "cpu=/b cpuacct=/b pids=/c");
         assert_eq!(text(b""), "");
         assert_eq!(text(b"junk\0"), "");

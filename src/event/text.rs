@@ -3,7 +3,7 @@
 //! Event text is hostile: what is no UTF-8, and every control character, becomes U+FFFD in texts and names, and a dot
 //! in buffers, so a line stays a line. Everything is bounded by what a record can hold.
 
-use super::value::{FieldDef, Type, Value};
+use super::value::{FieldDef, Format, Type, Value};
 use std::io::Write;
 
 /// Text of a value that an event does not have.
@@ -21,12 +21,29 @@ pub enum Buffers {
     Base64,
 }
 
-/// Appends the text of a value as `%field` of an output gives it; a value that is None is [`MISSING`].
-pub fn push_text(value: Option<&Value<'_>>, def: &FieldDef, buffers: Buffers, out: &mut Vec<u8>) {
+/// Appends the text of a value as `%field` of an output gives it; a value that is None is [`MISSING`]. `format` is how the event
+/// has the field's numbers written.
+pub fn push_text(value: Option<&Value<'_>>, def: &FieldDef, format: Format, buffers: Buffers, out: &mut Vec<u8>) {
     let Some(value) = value else {
         out.extend_from_slice(MISSING.as_bytes());
         return;
     };
+    let number = match value {
+        Value::U64(n) => Some(*n),
+        Value::I64(n) => Some(*n as u64),
+        _ => None,
+    };
+    match (number, format) {
+        (Some(n), Format::Hex) => {
+            let _ = write!(out, "{n:X}");
+            return;
+        }
+        (Some(n), Format::Octal) => {
+            let _ = write!(out, "{n:o}");
+            return;
+        }
+        _ => {}
+    }
     if let Value::List(items) = value {
         let start = out.len();
         out.push(b'(');
@@ -147,7 +164,7 @@ mod tests {
 
     fn text(name: &str, value: Value<'_>) -> String {
         let mut out = Vec::new();
-        push_text(Some(&value), def(name), Buffers::Printable, &mut out);
+        push_text(Some(&value), def(name), Format::Decimal, Buffers::Printable, &mut out);
         String::from_utf8(out).expect("valid")
     }
 
@@ -165,7 +182,7 @@ mod tests {
         assert_eq!(text("evt.buffer", Value::Bytes(b"GET /\r\n\xff")), "GET /...");
         assert_eq!(text("fd.types", Value::List(&[Value::Str(b"file"), Value::Str(b"pipe")])), "(file,pipe)");
         let mut out = Vec::new();
-        push_text(None, def("proc.name"), Buffers::Printable, &mut out);
+        push_text(None, def("proc.name"), Format::Decimal, Buffers::Printable, &mut out);
         assert_eq!(out, MISSING.as_bytes());
     }
 
@@ -187,7 +204,13 @@ mod tests {
     fn base64() {
         for (bytes, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
             let mut out = Vec::new();
-            push_text(Some(&Value::Bytes(bytes.as_bytes())), def("evt.buffer"), Buffers::Base64, &mut out);
+            push_text(
+                Some(&Value::Bytes(bytes.as_bytes())),
+                def("evt.buffer"),
+                Format::Decimal,
+                Buffers::Base64,
+                &mut out,
+            );
             assert_eq!(String::from_utf8_lossy(&out), expected);
         }
     }

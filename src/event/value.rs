@@ -174,6 +174,15 @@ pub struct FieldUse {
     pub arg: FieldArg,
 }
 
+/// How a number is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Format {
+    #[default]
+    Decimal,
+    Hex,
+    Octal,
+}
+
 /// The event as the evaluator sees it. Implemented by the live and the replayed event view, and by the
 /// synthetic events of tests. Monomorphised: there is no dyn call on the path of an event.
 pub trait Extract {
@@ -181,4 +190,8 @@ pub trait Extract {
     fn extract<'a>(&'a self, field: &FieldUse, arena: &'a Bump) -> Option<Value<'a>>;
     /// Code of the event's type; selects the program to run.
     fn event_code(&self) -> u16;
+    /// How a number of `field` is written in texts, where the catalogue does not say it.
+    fn number_format(&self, _field: &FieldUse) -> Format {
+        Format::Decimal
+    }
 }

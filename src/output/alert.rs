@@ -7,7 +7,7 @@ use super::json;
 use crate::event::clock::{Form, format_time};
 use crate::event::fields;
 use crate::event::text::{Buffers, push_text, to_json};
-use crate::event::value::{Extract, FieldArg, FieldUse};
+use crate::event::value::{Extract, FieldArg, FieldUse, Format as NumberFormat};
 use crate::filter::format::{Format, Segment, Source};
 use crate::rules::Priority;
 use bumpalo::Bump;
@@ -317,11 +317,11 @@ fn push_format<'e, E: Extract>(format: &'e Format, event: &'e E, buffers: Buffer
             Segment::Value(token) => {
                 let start = out.len();
                 // What a transformer gives is printed like a field of plain text.
-                let def = fields::def(match &token.source {
-                    Source::Field(field) => field.id,
-                    _ => const { fields::id("proc.name") },
-                });
-                push_text(token.source.evaluate(event, arena).as_ref(), def, buffers, out);
+                let (id, format) = match &token.source {
+                    Source::Field(field) => (field.id, event.number_format(field)),
+                    _ => (const { fields::id("proc.name") }, NumberFormat::Decimal),
+                };
+                push_text(token.source.evaluate(event, arena).as_ref(), fields::def(id), format, buffers, out);
                 if let Some(width) = token.width {
                     out.resize(start + width as usize, b' ');
                 }

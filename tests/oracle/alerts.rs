@@ -1,1 +1,5 @@
-use super::folder; #[test] fn alerts() { let _ = folder(); }
+use super::folder;
+#[test]
+fn alerts() {
+    let _ = folder();
+}

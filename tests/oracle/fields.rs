@@ -25,7 +25,7 @@ fn field_use(name: &str) -> Option<FieldUse> {
 fn text(event: &impl Extract, field: &FieldUse, arena: &Bump) -> Option<String> {
     let value = event.extract(field, arena)?;
     let mut out = Vec::new();
-    push_text(Some(&value), fields::def(field.id), Buffers::Printable, &mut out);
+    push_text(Some(&value), fields::def(field.id), event.number_format(field), Buffers::Printable, &mut out);
     // The data leaves such values out.
     (out != b"<NA>").then(|| String::from_utf8_lossy(&out).into_owned())
 }

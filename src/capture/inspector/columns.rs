@@ -15,17 +15,16 @@ macro_rules! columns {
 }
 
 columns! {
-    Res = "res", Fd = "fd", Name = "name", Path = "path", Flags = "flags", DirFd = "dirfd", MountFd = "mountfd", Dev = "dev", Ino = "ino",
-    CreatFlags = "creat_flags", Domain = "domain", Type = "type", Proto = "proto", Addr = "addr", Tuple = "tuple", Fd1 = "fd1", Fd2 = "fd2",
-    Source = "source", Peer = "peer", OldFd = "oldfd", Cmd = "cmd", Arg = "arg", First = "first", Last = "last", TargetFd = "target_fd", PidFd = "pid_fd",
-    Uid = "uid", Gid = "gid", Euid = "euid", Egid = "egid", CapInheritable = "cap_inheritable",
-    CapPermitted = "cap_permitted", CapEffective = "cap_effective", NsType = "nstype", Resource = "resource", NewCur = "newcur", Cur = "cur", Pid = "pid",
-    VmSize = "vm_size", VmRss = "vm_rss", VmSwap = "vm_swap", Option = "option", Arg2 = "arg2_int", ReaperTid = "reaper_tid", Container = "container_id",
-    Home = "home", Shell = "shell", Json = "json", Data = "data", Size = "size", Exe = "exe", Args = "args", Tid = "tid", Ptid = "ptid",
-    FdLimit = "fdlimit", PfMajor = "pgft_maj", PfMinor = "pgft_min", Comm = "comm", Cgroups = "cgroups", Vtid = "vtid", Vpid = "vpid",
-    PidnsInitStart = "pidns_init_start_ts", Env = "env", Tty = "tty", Vpgid = "vpgid", Pgid = "pgid", LoginUid = "loginuid", ExeIno = "exe_ino",
-    ExeCtime = "exe_ino_ctime", ExeMtime = "exe_ino_mtime", TrustedExepath = "trusted_exepath", Filename = "filename",
-    Prio = "prio", OutFd = "out_fd",
+Fd = "fd", Name = "name", Path = "path", Flags = "flags", DirFd = "dirfd", Dev = "dev", Ino = "ino",
+CreatFlags = "creat_flags", Domain = "domain", Type = "type", Proto = "proto", Addr = "addr", Tuple = "tuple", Fd1 = "fd1", Fd2 = "fd2",
+Source = "source", Peer = "peer", OldFd = "oldfd", Cmd = "cmd", Arg = "arg", First = "first", Last = "last", TargetFd = "target_fd", PidFd = "pid_fd",
+Uid = "uid", Gid = "gid", Euid = "euid", Egid = "egid", CapInheritable = "cap_inheritable",
+CapPermitted = "cap_permitted", CapEffective = "cap_effective", NsType = "nstype", Resource = "resource", NewCur = "newcur", Cur = "cur", Pid = "pid",
+VmSize = "vm_size", VmRss = "vm_rss", VmSwap = "vm_swap", Option = "option", Arg2 = "arg2_int", ReaperTid = "reaper_tid", Container = "container_id",
+Home = "home", Shell = "shell", Exe = "exe", Args = "args", Ptid = "ptid",
+FdLimit = "fdlimit", PfMajor = "pgft_maj", PfMinor = "pgft_min", Comm = "comm", Cgroups = "cgroups", Vtid = "vtid", Vpid = "vpid",
+PidnsInitStart = "pidns_init_start_ts", Env = "env", Tty = "tty", Vpgid = "vpgid", Pgid = "pgid", LoginUid = "loginuid", ExeIno = "exe_ino",
+ExeCtime = "exe_ino_ctime", ExeMtime = "exe_ino_mtime", TrustedExepath = "trusted_exepath", Filename = "filename",
 }
 
 /// Index of a parameter of an event; None when it has none of this name.

@@ -96,7 +96,7 @@ impl Inspector {
                 let first = named.unsigned(Column::First).unwrap_or(0) as i64;
                 let last = named.unsigned(Column::Last).unwrap_or(0) as i64;
                 if named.unsigned(Column::Flags).unwrap_or(0) & CLOSE_RANGE_CLOEXEC == 0 {
-                    subject.after = After::CloseRange(first, last);
+                    self.fds_mut(id).retain(|number, _| !(first..=last).contains(&number));
                 } else {
                     let fds = self.fds_mut(id).iter_mut();
                     fds.filter(|(n, _)| (first..=last).contains(n)).for_each(|(_, fd)| fd.close_on_exec = true);
@@ -163,10 +163,9 @@ impl Inspector {
         if number < 0 {
             return;
         }
-        match fd {
-            Some(fd) => self.fds_mut(id).set(number, fd),
-            // What it was before it is not any more.
-            None => self.fds_mut(id).remove(number),
+        // A copy of one that is not known leaves what is known of its number, as in Falco.
+        if let Some(fd) = fd {
+            self.fds_mut(id).set(number, fd);
         }
     }
 

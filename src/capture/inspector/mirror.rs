@@ -4,7 +4,7 @@
 //! the dictionary before the first task that names it. When the dictionary is full everything is told again.
 
 use super::Inspector;
-use super::thread::{Image, Mirror, Thread, ThreadId};
+use super::thread::{Image, Mirror, Thread, ThreadId, Threads};
 use crate::driver::abi::{self, fsn_exec, fsn_relative, fsn_task};
 use crate::event::exec::Execs;
 use crate::event::record::{ExecRecord, TaskRecord};
@@ -80,33 +80,18 @@ impl Inspector {
         let exec_id = image_id(&thread.image);
         let main = if thread.is_main() { thread } else { threads.by_tid(thread.pid).unwrap_or(thread) };
         scratch.relatives.clear();
-        let mut group_is_known = false;
-        let (mut virtual_group, mut in_group) = (None, true);
         for ancestor in threads.ancestors(id) {
-            let mut relative = relative(ancestor, image_id(&ancestor.image));
-            relative.flags = abi::FSN_REL_PARENT;
-            if ancestor.tid == thread.pgid {
-                relative.flags |= abi::FSN_REL_GROUP;
-                group_is_known = true;
-            }
-            // The oldest of those in a row that are in the group.
-            in_group &= ancestor.vpgid == thread.vpgid;
-            if in_group {
-                virtual_group = Some(scratch.relatives.len());
-            }
-            scratch.relatives.push(relative);
+            let relative = relative(ancestor, image_id(&ancestor.image));
+            scratch.relatives.push(fsn_relative { flags: abi::FSN_REL_PARENT, ..relative });
         }
-        match virtual_group {
-            Some(at) => scratch.relatives[at].flags |= VIRTUAL_GROUP,
-            None => scratch.relatives.push(fsn_relative { flags: VIRTUAL_GROUP, ..relative(thread, exec_id) }),
-        }
-        if !group_is_known
-            && thread.pgid != thread.pid
-            && let Some(leader) = threads.by_tid(thread.pgid)
-        {
-            let mut relative = relative(leader, image_id(&leader.image));
-            relative.flags = abi::FSN_REL_GROUP;
-            scratch.relatives.push(relative);
+        let leaders = [
+            (abi::FSN_REL_SESSION, leader(threads, id, thread.sid, |t| t.sid)),
+            (abi::FSN_REL_GROUP, leader(threads, id, thread.pgid, |t| t.pgid)),
+            (VIRTUAL_GROUP, leader(threads, id, thread.vpgid, |t| t.vpgid)),
+        ];
+        for (flags, leader) in leaders {
+            let relative = relative(leader, image_id(&leader.image));
+            scratch.relatives.push(fsn_relative { flags, ..relative });
         }
         let head = fsn_task {
             gen_: mirror.task.generation().wrapping_add(1).max(1),
@@ -151,6 +136,19 @@ impl Inspector {
         };
         mirror.task.fill(&record, execs);
     }
+}
+
+/// Who leads the session or group with a number: the thread of that number, which is the host's; in a pid namespace, and where
+/// there is none, the oldest in a row of ancestors that are in it too.
+fn leader(threads: &Threads, id: ThreadId, number: i64, of: fn(&Thread) -> i64) -> &Thread {
+    let thread = threads.get(id);
+    if !thread.in_pid_namespace()
+        && let Some(leader) = threads.by_tid(number)
+    {
+        return leader;
+    }
+    let first = if thread.is_main() { thread } else { threads.by_tid(thread.pid).unwrap_or(thread) };
+    threads.ancestors(id).take_while(|t| of(t) == number).last().unwrap_or(first)
 }
 
 fn relative(thread: &Thread, exec_id: u64) -> fsn_relative {

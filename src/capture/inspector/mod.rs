@@ -65,6 +65,7 @@ enum Action {
     Clone,
     Exec,
     Exit,
+    Switch,
     User(bool),
     Group(bool),
     Container,
@@ -86,6 +87,7 @@ fn action(name: &str, even: bool) -> Action {
     use super::meta::FdKind;
     match (name, even) {
         ("procexit", true) => Action::Exit,
+        ("switch", true) => Action::Switch,
         ("useradded", true) => Action::User(true),
         ("userdeleted", true) => Action::User(false),
         ("groupadded", true) => Action::Group(true),
@@ -156,7 +158,6 @@ enum After {
     Nothing,
     CloseFd(i64),
     RemoveThread,
-    CloseRange(i64, i64),
 }
 
 /// The state of the machine a capture was made on.
@@ -164,6 +165,8 @@ enum After {
 pub struct Inspector {
     threads: Threads,
     host: Host,
+    container_users: hashbrown::HashMap<Vec<u8>, Users>,
+    nobody: Users,
     machine: Machine,
     interfaces: Vec<Interface>,
     execs: Execs,
@@ -182,6 +185,8 @@ impl Inspector {
         Inspector {
             threads: Threads::default(),
             host: Host::new(Users::none(), clock, "", 0),
+            container_users: hashbrown::HashMap::new(),
+            nobody: Users::none(),
             machine: Machine::default(),
             interfaces: Vec::new(),
             execs: Execs::default(),
@@ -268,12 +273,12 @@ impl Inspector {
 
     /// Changes what an event has changed by the time its call returned.
     pub fn before(&mut self, event: &Event<'_>) -> Subject {
-        if self.host.first_event == 0 {
-            self.host.first_event = event.time;
-        }
         self.host.cpu = u32::from(event.cpu);
         let action = ACTIONS.get(usize::from(event.code.0)).copied().unwrap_or(Action::Nothing);
         let hidden = matches!(action, Action::User(_) | Action::Group(_)) || event.flags & STATE_ONLY != 0;
+        if !hidden && self.host.first_event == 0 {
+            self.host.first_event = event.time;
+        }
         let thread = self.thread_of(event, action);
         let mut subject = Subject { thread, hidden, ..Subject::default() };
         if EventCode(event.code.0).info().has(flag::USES_FD)
@@ -299,6 +304,7 @@ impl Inspector {
             | Action::Namespace
             | Action::Rlimit
             | Action::Memory
+            | Action::Switch
             | Action::Prctl => {
                 if let Some(id) = thread {
                     self.property(action, event, id);
@@ -319,9 +325,6 @@ impl Inspector {
         match subject.after {
             After::Nothing => {}
             After::CloseFd(number) => self.fds_mut(id).remove(number),
-            After::CloseRange(first, last) => {
-                self.fds_mut(id).retain(|number, _| !(first..=last).contains(&number));
-            }
             After::RemoveThread => self.remove_thread(id),
         }
     }
@@ -329,7 +332,10 @@ impl Inspector {
     /// The thread of an event; one of which nothing is known when the table has none.
     fn thread_of(&mut self, event: &Event<'_>, action: Action) -> Option<ThreadId> {
         let found = self.threads.find(event.tid);
-        if found.is_some() || event.tid < 0 || matches!(action, Action::Exit | Action::User(_) | Action::Group(_)) {
+        if found.is_some()
+            || event.tid < 0
+            || matches!(action, Action::Exit | Action::Switch | Action::User(_) | Action::Group(_))
+        {
             return found;
         }
         // The child's own event makes it.
@@ -347,24 +353,30 @@ impl Inspector {
     fn user(&mut self, event: &Event<'_>, added: bool) {
         let number = |c| column(event.code, c).and_then(|i| event.unsigned(i));
         let text = |c| column(event.code, c).and_then(|i| event.text(i)).unwrap_or_default();
-        // Users of containers are not the host's.
-        if !text(Column::Container).is_empty() {
-            return;
-        }
         let Some(uid) = number(Column::Uid) else { return };
         let (name, home, shell) = (text(Column::Name), text(Column::Home), text(Column::Shell));
-        let users = &mut self.host.users;
+        let users = self.users_mut(text(Column::Container));
         if added { users.set_user(uid as u32, name, home, shell) } else { users.remove_user(uid as u32) }
     }
 
     fn group(&mut self, event: &Event<'_>, added: bool) {
         let text = |c| column(event.code, c).and_then(|i| event.text(i)).unwrap_or_default();
-        if !text(Column::Container).is_empty() {
-            return;
-        }
         let Some(gid) = column(event.code, Column::Gid).and_then(|i| event.unsigned(i)) else { return };
-        let users = &mut self.host.users;
+        let users = self.users_mut(text(Column::Container));
         if added { users.set_group(gid as u32, text(Column::Name)) } else { users.remove_group(gid as u32) }
+    }
+
+    /// Users of a container; of the host when it has no id.
+    fn users_mut(&mut self, container: &[u8]) -> &mut Users {
+        if container.is_empty() || container == b"host" {
+            return &mut self.host.users;
+        }
+        self.container_users.entry_ref(container).or_insert_with(Users::none)
+    }
+
+    /// Users of a container: nobody's names but root's are known unless the capture has them.
+    pub fn users_of_container(&self, container: &[u8]) -> &Users {
+        self.container_users.get(container).unwrap_or(&self.nobody)
     }
 
     fn count_threads(&mut self) {

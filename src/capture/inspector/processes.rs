@@ -169,7 +169,7 @@ impl Inspector {
         }
         // Another thread's exec takes the first one's place; the others are gone.
         let pid = named.signed(Column::Pid).filter(|pid| *pid >= 0).unwrap_or(event.tid);
-        if self.threads.get(id).threads > 1 || !self.threads.get(id).is_main() {
+        if self.threads.get(id).threads != 1 || !self.threads.get(id).is_main() {
             self.end_threads_of(pid, id);
         }
         if let Some(main) = self.threads.find(pid) {
@@ -226,8 +226,8 @@ impl Inspector {
         set(&mut thread.cap_inheritable, Column::CapInheritable);
         set(&mut thread.cap_permitted, Column::CapPermitted);
         set(&mut thread.cap_effective, Column::CapEffective);
-        if let Some(ptid) = named.signed(Column::Ptid).filter(|_| thread.ptid < 0) {
-            thread.ptid = ptid;
+        if thread.vtid < 0 {
+            (thread.vtid, thread.vpid) = (thread.tid, thread.pid);
         }
         thread.fds.retain(|_, fd| !fd.close_on_exec);
         thread.threads = 1;
@@ -253,9 +253,9 @@ impl Inspector {
         let thread = self.threads.get_mut(id);
         thread.dead = true;
         let (tid, pid, is_main) = (thread.tid, thread.pid, thread.is_main());
-        if !is_main && let Some(main) = self.threads.find(pid) {
+        if let Some(main) = if is_main { Some(id) } else { self.threads.find(pid) } {
             let main = self.threads.get_mut(main);
-            main.threads = main.threads.saturating_sub(1).max(1);
+            main.threads = main.threads.saturating_sub(1);
         }
         let children: Vec<i64> =
             self.threads.iter().filter(|t| t.ptid == tid && !t.dead && t.pid != pid).map(|t| t.tid).collect();
@@ -287,7 +287,7 @@ impl Inspector {
     pub(super) fn remove_thread(&mut self, id: ThreadId) {
         let thread = self.threads.get(id);
         let (tid, pid) = (thread.tid, thread.pid);
-        if thread.is_main() && thread.threads > 1 {
+        if thread.is_main() && thread.threads > 0 {
             return;
         }
         self.threads.remove(id);
@@ -296,7 +296,7 @@ impl Inspector {
         if tid != pid
             && let Some(main) = self.threads.find(pid)
             && self.threads.get(main).dead
-            && self.threads.get(main).threads <= 1
+            && self.threads.get(main).threads == 0
         {
             self.threads.remove(main);
         }
@@ -308,8 +308,11 @@ impl Inspector {
         let result = named.result();
         if action == Action::Memory {
             // Sizes are told whether or not the call succeeded. They are no part of what makes a task another one.
-            let owner = self.threads.owner_of_fds(id);
-            set_memory(self.threads.get_mut(owner), &named);
+            set_memory(self.threads.get_mut(id), &named);
+            return;
+        }
+        if action == Action::Switch {
+            set_counters(self.threads.get_mut(id), &named);
             return;
         }
         if result < 0 {

@@ -24,6 +24,7 @@ use super::view::{
     Arg, Descriptor, Ends, FdList, Gauge, Kind, Payload, Scene, Socket, Tuple, View, is_number, narrowed,
 };
 use crate::driver::abi;
+use crate::enrich::users::Users;
 use bumpalo::Bump;
 use smallvec::SmallVec;
 use std::net::IpAddr;
@@ -227,10 +228,14 @@ fn descriptor_of(record: FdRecord<'_>) -> Descriptor<'_> {
         None => Kind::File,
     };
     let deleted = head.flags & abi::FSN_FD_DELETED != 0;
+    let path = if deleted { record.path.strip_suffix(DELETED).unwrap_or(record.path) } else { record.path };
+    let named = matches!(kind, Kind::File | Kind::Directory);
     Descriptor {
         number: head.fd,
         kind,
-        path: if deleted { record.path.strip_suffix(DELETED).unwrap_or(record.path) } else { record.path },
+        path,
+        // The kernel does not remember it.
+        given: if named { path } else { b"" },
         dev: head.dev,
         ino: head.ino,
         upper_layer: head.flags & abi::FSN_FD_UPPER != 0,
@@ -429,6 +434,11 @@ impl Payload for Recorded<'_> {
             Some(fd) if fd as i32 == libc::AT_FDCWD => ev.cwd(),
             _ => ev.record().fd(dirfd).map_or(path::UNKNOWN_DIR, |fd| descriptor_of(fd).path),
         }
+    }
+
+    /// Those of the host, in containers too.
+    fn users<'a>(ev: &'a View<'_, Self>) -> &'a Users {
+        &ev.host.users
     }
 
     fn gauge(ev: &View<'_, Self>, gauge: Gauge) -> Option<u64> {

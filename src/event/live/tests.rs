@@ -23,7 +23,7 @@ fn text(event: &LiveEvent<'_>, field: &str) -> String {
     let field = FieldUse { id, arg };
     let Some(value) = event.extract(&field, &arena) else { return "-".into() };
     let mut out = Vec::new();
-    push_text(Some(&value), fields::def(id), Buffers::Printable, &mut out);
+    push_text(Some(&value), fields::def(id), event.number_format(&field), Buffers::Printable, &mut out);
     String::from_utf8(out).expect("texts are UTF-8")
 }
 

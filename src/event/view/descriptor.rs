@@ -112,6 +112,8 @@ pub struct Descriptor<'a> {
     pub kind: Kind,
     /// Path of a file, without what the kernel adds to unlinked ones; what else has a name.
     pub path: &'a [u8],
+    /// The path as the program gave it, where that is known.
+    pub given: &'a [u8],
     /// `new_encode_dev`.
     pub dev: u32,
     pub ino: u64,

@@ -112,7 +112,11 @@ const fn minor(dev: u32) -> u32 {
 /// A text of the process's descriptor table.
 fn types<'a, P: Payload>(ev: &View<'_, P>, arg: &FieldArg, arena: &'a Bump) -> Option<Value<'a>> {
     match arg {
-        FieldArg::Index(fd) => text(P::kind_of_fd(ev, i64::from(*fd))?.type_name()?),
+        // Of events about a descriptor only, as a list of one.
+        FieldArg::Index(fd) => {
+            let name = P::kind_of_fd(ev, i64::from(*fd)).filter(|_| ev.has_fd())?.type_name()?;
+            Some(Value::List(arena.alloc_slice_copy(&[Value::Str(name.as_bytes())])))
+        }
         _ => {
             let kinds = P::kinds_of_fds(ev)?;
             Some(Value::List(arena.alloc_slice_fill_iter(kinds.iter().map(|name| Value::Str(name.as_bytes())))))
@@ -136,7 +140,7 @@ answer! {
             (Some(given), _) if ev.family() == Family::Open || ev.family() == Family::Creat => {
                 path::single_slashes(ev.text_of_param(given)?, arena)
             }
-            (_, Some(fd)) => fd.plain_name(),
+            (_, Some(fd)) => fd.given,
             _ => b"",
         })),
         "fd.ip" | "fd.net" => both(ev.ends()?, ip, arena),
@@ -172,9 +176,9 @@ answer! {
             Kind::Unix => text("unix"),
             _ => None,
         },
-        "fd.is_server" => Some(Value::Bool(P::is_server(ev))),
-        "fd.connected" => Some(Value::Bool(P::is_connected(ev))),
-        "fd.name_changed" => Some(Value::Bool(P::name_changed(ev))),
+        "fd.is_server" => { ev.descriptor()?; Some(Value::Bool(P::is_server(ev))) },
+        "fd.connected" => { ev.descriptor()?; Some(Value::Bool(P::is_connected(ev))) },
+        "fd.name_changed" => { ev.descriptor()?; Some(Value::Bool(P::name_changed(ev))) },
         "fd.uid" => {
             let mut out = ArenaText::new(arena);
             out.push_fmt(format_args!("{}{}", ev.task?.head.tid, ev.fd_number()?));

@@ -56,8 +56,14 @@ impl<P: Payload> View<'_, P> {
 /// succeeded.
 pub(super) fn absolute<'a, P: Payload>(ev: &'a View<'_, P>, which: Option<&str>, arena: &'a Bump) -> Option<Value<'a>> {
     let def = ev.def?;
-    if let Some(path) = def.main_path {
-        return ev.beside_descriptor(Some(path), arena);
+    match (def.name, def.main_path) {
+        ("openat" | "openat2" | "unlinkat" | "fchmodat" | "fchownat" | "mkdirat", path) => {
+            return ev.beside_descriptor(path, arena);
+        }
+        // The kernel's path, from the root.
+        ("open_by_handle_at", Some(path)) => return ev.path_of_param(path, arena).map(Value::Str),
+        ("renameat" | "renameat2" | "linkat" | "symlinkat", _) => {}
+        _ => return None,
     }
     // In the order of the parameters: from where, to where.
     let (mut first, mut second) = (def.path_source, def.path_target);

@@ -11,15 +11,15 @@ answer! {
     /// user.* and group.*; missing without a task.
     fn extract(ev, _field, _arena) {
         "user.uid" => Some(Value::U64(u64::from(ev.task?.head.euid))),
-        "user.name" => Some(Value::Str(ev.host.users.user_name(ev.task?.head.euid))),
-        "user.homedir" => Some(Value::Str(ev.host.users.home(ev.task?.head.euid))),
-        "user.shell" => Some(Value::Str(ev.host.users.shell(ev.task?.head.euid))),
+        "user.name" => Some(Value::Str(P::users(ev).user_name(ev.task?.head.euid))),
+        "user.homedir" => Some(Value::Str(P::users(ev).home(ev.task?.head.euid))),
+        "user.shell" => Some(Value::Str(P::users(ev).shell(ev.task?.head.euid))),
         "user.loginuid" => Some(Value::I64(i64::from(ev.task?.head.loginuid as i32))),
         "user.loginname" => Some(Value::Str(match ev.task?.head.loginuid {
             UNSET => UNKNOWN,
-            uid => ev.host.users.user_name(uid),
+            uid => P::users(ev).user_name(uid),
         })),
         "group.gid" => Some(Value::U64(u64::from(ev.task?.head.egid))),
-        "group.name" => Some(Value::Str(ev.host.users.group_name(ev.task?.head.egid))),
+        "group.name" => Some(Value::Str(P::users(ev).group_name(ev.task?.head.egid))),
     }
 }

@@ -28,7 +28,7 @@ use super::params::{self, EventDef, Family, Param};
 use super::path;
 use super::task::Task;
 use super::types::EventCode;
-use super::value::{Extract, FieldUse, Value};
+use super::value::{Extract, FieldUse, Format, Value};
 use crate::driver::abi;
 use crate::enrich::users::Users;
 use bumpalo::Bump;
@@ -112,6 +112,8 @@ pub trait Payload: Copy {
     fn fd_name<'a>(ev: &'a View<'_, Self>, arena: &'a Bump) -> &'a [u8];
     /// Where a relative path in a parameter starts: the directory that the parameter `dirfd` names, or the current one.
     fn base<'a>(ev: &'a View<'_, Self>, dirfd: Option<u8>) -> &'a [u8];
+    /// The names of the users and groups that the task's numbers mean.
+    fn users<'a>(ev: &'a View<'_, Self>) -> &'a Users;
     /// A size or counter; None when it is not known.
     fn gauge(ev: &View<'_, Self>, gauge: Gauge) -> Option<u64>;
     /// What a descriptor of the process is.
@@ -272,6 +274,13 @@ impl<P: Payload> Extract for View<'_, P> {
 
     fn event_code(&self) -> u16 {
         self.code.0
+    }
+
+    fn number_format(&self, field: &FieldUse) -> Format {
+        if field.id == const { fields::id("evt.rawarg") } {
+            return self.param_of(&field.arg).map_or(Format::Decimal, |(_, param)| param.format);
+        }
+        Format::Decimal
     }
 }
 

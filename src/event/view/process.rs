@@ -239,7 +239,8 @@ answer! {
         "proc.duration" => number(ev.time().saturating_sub(ev.start()?)),
         "proc.ppid.duration" => number(ev.time().saturating_sub(ev.parent_start()?)),
         "proc.pid.ts" => number(ev.start()?),
-        "proc.ppid.ts" => number(ev.parent_start()?),
+        // 0 where the parent is older than the recording.
+        "proc.ppid.ts" => { ev.parent()?; number(ev.parent_start().unwrap_or(0)) },
         "proc.is_exe_writable" => Some(Value::Bool(ev.task?.exe_writable(ev.execs))),
         "proc.is_exe_upper_layer" => ev.exec_flag(abi::FSN_EXEC_UPPER),
         "proc.is_exe_lower_layer" => ev.exec_flag(abi::FSN_EXEC_LOWER),
@@ -270,7 +271,7 @@ answer! {
         "proc.fdusage" => {
             let limit = ev.task?.head.fdlimit;
             let open = P::gauge(ev, Gauge::OpenFds)?;
-            (limit != 0).then(|| Value::F64(open as f64 * 100.0 / limit as f64))
+            Some(Value::F64(if (limit as i64) > 0 { open as f64 * 100.0 / limit as f64 } else { 0.0 }))
         },
         "proc.vmsize" => gauge(ev, Gauge::VmSizeKb, 1),
         "proc.vmrss" => gauge(ev, Gauge::VmRssKb, 1),
