@@ -7,7 +7,7 @@ use super::inspector::fd::{Fd, ICMP, RAW, Role, TCP, UDP};
 use super::inspector::thread::ThreadId;
 use super::inspector::{CapturedTuple, Subject, address, tuple};
 use super::meta::FdKind;
-use crate::enrich::users::Users;
+use crate::enrich::users::{UNKNOWN, Users};
 use crate::event::params::{Family, Param};
 use crate::event::path;
 use crate::event::value::Type;
@@ -98,10 +98,12 @@ fn socket(fd: &Fd) -> Option<Socket<'_>> {
         _ => return None,
     };
     let l4 = match fd.l4 {
+        RAW => Some("raw"),
+        // Told when it has an address.
+        _ if fd.source.is_none() => None,
         TCP => Some("tcp"),
         UDP => Some("udp"),
         ICMP => Some("icmp"),
-        RAW => Some("raw"),
         _ => None,
     };
     let server = fd.role == Role::Server;
@@ -189,18 +191,24 @@ impl Payload for Replayed<'_> {
             })),
             Type::FdList => Some(Arg::FdList(FdList::Captured(bytes.get(2..)?))),
             Type::Dyn => dynamic(bytes, param.class_name),
-            _ if bytes.is_empty() => None,
+            Type::SigSet => Some(Arg::Number(0)),
+            _ if bytes.is_empty() => Some(Arg::Text(UNKNOWN)),
             ty if is_number(ty) => event.unsigned(usize::from(index)).map(|n| Arg::Number(narrowed(ty, n))),
             _ => Some(Arg::Bytes(bytes)),
         }
     }
 
+    fn tid(ev: &View<'_, Self>) -> Option<i32> {
+        Some(ev.payload().event.tid as i32)
+    }
+
+    fn fd_number(ev: &View<'_, Self>) -> Option<i64> {
+        let main = ev.def()?.main_fd?;
+        ev.payload().subject.fd.or_else(|| ev.payload().event.signed(usize::from(main)))
+    }
+
     fn main_fd(ev: &View<'_, Self>) -> Option<u8> {
-        let def = ev.def()?;
-        match def.family {
-            Family::Dup if ev.payload().ret() < 0 => def.param("oldfd").map(|(index, _)| index),
-            _ => def.main_fd,
-        }
+        ev.def()?.main_fd
     }
 
     fn descriptor<'a>(ev: &'a View<'_, Self>) -> Option<Descriptor<'a>> {
@@ -218,8 +226,16 @@ impl Payload for Replayed<'_> {
         if !fd.is_ip() {
             return None;
         }
-        let socket = socket(fd)?;
-        Some(Ends { local: socket.local, remote: socket.remote, server: socket.server })
+        let (Some(source), Some(destination)) = (fd.source, fd.destination) else {
+            // It listens, or has no address yet.
+            return fd.source.map(|local| Ends { local: Some(local), remote: None, server: true });
+        };
+        // Which end is this machine's is told from its addresses, the client's first.
+        if ev.payload().state.is_local(source.0) {
+            Some(Ends { local: Some(source), remote: Some(destination), server: false })
+        } else {
+            Some(Ends { local: Some(destination), remote: Some(source), server: true })
+        }
     }
 
     fn is_connected(ev: &View<'_, Self>) -> bool {
@@ -246,6 +262,8 @@ impl Payload for Replayed<'_> {
             None => match ev.family() {
                 // Nothing was opened: the name is what was asked for.
                 Family::Open | Family::Creat => ev.given_path(arena).unwrap_or_default(),
+                // The text of the tuple that is not there.
+                Family::Accept | Family::Connect => b"NULL",
                 _ => b"",
             },
         }

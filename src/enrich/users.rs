@@ -143,6 +143,16 @@ impl Users {
         }
     }
 
+    /// Login of a user that is listed, or [`UNKNOWN`].
+    pub fn listed_user(&self, uid: u32) -> &[u8] {
+        self.users.get(&uid).map_or(UNKNOWN, |user| &user.name)
+    }
+
+    /// Name of a group that is listed, or [`UNKNOWN`].
+    pub fn listed_group(&self, gid: u32) -> &[u8] {
+        self.groups.get(&gid).map_or(UNKNOWN, |name| name)
+    }
+
     /// Home directory of a user: `/root` for an unlisted 0, [`UNKNOWN`] for others.
     pub fn home(&self, uid: u32) -> &[u8] {
         match self.users.get(&uid) {

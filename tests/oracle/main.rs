@@ -18,6 +18,10 @@ use std::path::{Path, PathBuf};
 pub const DELIBERATE: &[(&str, &str)] = &[
     ("container.type", "told from the control group; the original waits for the runtime"),
     ("container.full_id", "told from the control group; the original waits for the runtime"),
+    ("fs.path.name", "resolved where the original has <UNKNOWN>"),
+    ("fs.path.source", "resolved with its own directory where the original takes the other one's, or the other path"),
+    ("fs.path.target", "resolved where the original has <UNKNOWN>, and not taken for the source"),
+    ("evt.buffer", "of an event without data the original gives bytes of earlier events"),
     ("proc.ppid.duration", "of a parent older than the capture the original gives the value of another field"),
 ];
 

@@ -104,8 +104,13 @@ impl Inspector {
             }
             Action::Socket => self.made(id, result, Some(socket_of(&named)), subject),
             Action::Make(kind) => {
+                // A process's descriptor is called after the process.
+                let name = match named.signed(Column::Pid) {
+                    Some(pid) if kind == FdKind::Pidfd => format!("/proc/{pid}").into_bytes(),
+                    _ => Vec::new(),
+                };
                 let close_on_exec = named.unsigned(Column::Flags).is_some_and(|flags| flags & (O_CLOEXEC | 1) != 0);
-                self.made(id, result, Some(Fd { close_on_exec, ..Fd::of(kind) }), subject);
+                self.made(id, result, Some(Fd { name, close_on_exec, ..Fd::of(kind) }), subject);
             }
             Action::Memfd => {
                 let name = named.text(Column::Name).unwrap_or_default().to_vec();
@@ -116,7 +121,8 @@ impl Inspector {
             Action::PidfdGetfd if result >= 0 => {
                 let target = named.signed(Column::TargetFd).unwrap_or(-1);
                 let pidfd = named.signed(Column::PidFd).and_then(|fd| self.fd(id, fd));
-                let pid = pidfd.and_then(|fd| std::str::from_utf8(&fd.name).ok()?.parse::<i64>().ok());
+                let pid = pidfd
+                    .and_then(|fd| std::str::from_utf8(fd.name.strip_prefix(b"/proc/")?).ok()?.parse::<i64>().ok());
                 let other =
                     pid.and_then(|pid| self.threads.find(pid)).and_then(|other| self.fd(other, target)).cloned();
                 self.made(id, result, other, subject);
@@ -124,6 +130,10 @@ impl Inspector {
             Action::Dup if result >= 0 => {
                 let old = named.signed(Column::OldFd).and_then(|fd| self.fd(id, fd)).cloned();
                 let cloexec = named.unsigned(Column::Flags).unwrap_or(0) & O_CLOEXEC != 0;
+                if old.is_none() {
+                    subject.fd = named.signed(Column::OldFd);
+                    return;
+                }
                 let copy = old.map(|fd| Fd { close_on_exec: cloexec, ..fd });
                 self.made(id, result, copy, subject);
             }
@@ -331,12 +341,18 @@ impl Inspector {
             CapturedTuple::Unix(..) => None,
         };
         let serves = own_port.is_some_and(|port| bound(port, self.fds(id)));
+        let inferred = match tuple {
+            CapturedTuple::Ip(source, destination) if source.0.is_unspecified() => self.infer_address(destination.0),
+            _ => None,
+        };
         let Some(fd) = self.fds_mut(id).get_mut(number) else { return };
         match tuple {
             CapturedTuple::Ip(source, destination) => {
                 if !fd.is_ip() {
                     return;
                 }
+                let source = (inferred.unwrap_or(source.0), source.1);
+                fd.connected = true;
                 if fd.role == Role::None {
                     fd.role = guess_role(source, destination, serves, incoming);
                 }
@@ -364,6 +380,22 @@ impl Inspector {
         subject.renamed = true;
     }
 
+    /// The address that bytes to `destination` leave from: that of the interface whose net it is in, else the first that is
+    /// no loopback.
+    fn infer_address(&self, destination: IpAddr) -> Option<IpAddr> {
+        let IpAddr::V4(destination) = destination else { return None };
+        let bits = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => Some(u32::from(ip)),
+            IpAddr::V6(_) => None,
+        };
+        let of_net = self.interfaces.iter().find(|interface| {
+            let (Some(address), Some(mask)) = (bits(interface.address), bits(interface.netmask)) else { return false };
+            address & mask == u32::from(destination) & mask
+        });
+        let other = || self.interfaces.iter().find(|i| i.address.is_ipv4() && !i.address.is_loopback());
+        of_net.or_else(other).map(|interface| interface.address)
+    }
+
     /// Whether an address is one of the machine's.
     pub fn is_local(&self, ip: IpAddr) -> bool {
         match ip {
@@ -387,7 +419,6 @@ fn socket_of(named: &Named<'_>) -> Fd {
         (libc::SOCK_STREAM, _) => TCP,
         (libc::SOCK_DGRAM, libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6) => ICMP,
         (libc::SOCK_DGRAM, _) => UDP,
-        (libc::SOCK_RAW, libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6) => ICMP,
         (libc::SOCK_RAW, _) => RAW,
         _ => 0,
     };
@@ -405,7 +436,10 @@ fn socket_of(named: &Named<'_>) -> Fd {
 
 /// Gives a socket its ends, client first.
 fn set_ends(fd: &mut Fd, client: Address, server: Address) {
-    let (client, server) = (plain(client), plain(server));
+    let (client, mut server) = (plain(client), plain(server));
+    if client.0.is_ipv4() && server.0.is_unspecified() {
+        server.0 = Ipv4Addr::UNSPECIFIED.into();
+    }
     fd.kind = if client.0.is_ipv4() && server.0.is_ipv4() { FdKind::Ipv4 } else { FdKind::Ipv6 };
     fd.source = Some(client);
     fd.destination = Some(server);

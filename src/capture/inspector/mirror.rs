@@ -90,7 +90,9 @@ impl Inspector {
             (VIRTUAL_GROUP, leader(threads, id, thread.vpgid, |t| t.vpgid)),
         ];
         for (flags, leader) in leaders {
-            let relative = relative(leader, image_id(&leader.image));
+            // One that is not known has empty names.
+            let nobody = fsn_relative::default();
+            let relative = leader.map_or(nobody, |leader| relative(leader, image_id(&leader.image)));
             scratch.relatives.push(fsn_relative { flags, ..relative });
         }
         let head = fsn_task {
@@ -98,7 +100,8 @@ impl Inspector {
             flags: 0,
             exec_id,
             start: thread.clone_time,
-            pid_start: main.clone_time,
+            // Rules see the thread's, as in Falco.
+            pid_start: thread.clone_time,
             pidns_init_start: thread.pidns_init_start,
             cap_inheritable: thread.cap_inheritable,
             cap_permitted: thread.cap_permitted,
@@ -140,15 +143,14 @@ impl Inspector {
 
 /// Who leads the session or group with a number: the thread of that number, which is the host's; in a pid namespace, and where
 /// there is none, the oldest in a row of ancestors that are in it too.
-fn leader(threads: &Threads, id: ThreadId, number: i64, of: fn(&Thread) -> i64) -> &Thread {
+fn leader(threads: &Threads, id: ThreadId, number: i64, of: fn(&Thread) -> i64) -> Option<&Thread> {
     let thread = threads.get(id);
     if !thread.in_pid_namespace()
         && let Some(leader) = threads.by_tid(number)
     {
-        return leader;
+        return Some(leader);
     }
-    let first = if thread.is_main() { thread } else { threads.by_tid(thread.pid).unwrap_or(thread) };
-    threads.ancestors(id).take_while(|t| of(t) == number).last().unwrap_or(first)
+    threads.ancestors(id).take_while(|t| of(t) == number).last()
 }
 
 fn relative(thread: &Thread, exec_id: u64) -> fsn_relative {

@@ -178,6 +178,9 @@ impl Inspector {
         }
         let thread = self.threads.get_mut(id);
         let old = thread.image.clone();
+        if thread.unknown {
+            thread.cwd = Rc::from(*b"");
+        }
         thread.unknown = false;
         thread.pid = pid;
         if let Some(comm) = named.text(Column::Comm) {
@@ -199,7 +202,8 @@ impl Inspector {
             exepath,
             filename: filename.to_vec(),
             args: named.bytes(Column::Args).unwrap_or_default().to_vec(),
-            env: named.bytes(Column::Env).unwrap_or_default().to_vec(),
+            // 32-bit programs' is not captured.
+            env: named.bytes(Column::Env).unwrap_or(&old.env).to_vec(),
             ino: named.unsigned(Column::ExeIno).unwrap_or(0),
             ctime: named.unsigned(Column::ExeCtime).unwrap_or(0),
             mtime: named.unsigned(Column::ExeMtime).unwrap_or(0),
@@ -366,9 +370,8 @@ impl Inspector {
             return;
         }
         let thread = self.threads.get_mut(id);
-        let uid = |effective, plain| {
-            named.unsigned(effective).or_else(|| named.unsigned(plain)).map(|n| n as u32).filter(|n| *n != u32::MAX)
-        };
+        // A number that is to stay as it is (-1) is taken for a new one, as in Falco.
+        let uid = |effective, plain| named.unsigned(effective).or_else(|| named.unsigned(plain)).map(|n| n as u32);
         match action {
             Action::SetUid => thread.uid = uid(Column::Euid, Column::Uid).unwrap_or(thread.uid),
             Action::SetGid => thread.gid = uid(Column::Egid, Column::Gid).unwrap_or(thread.gid),

@@ -164,6 +164,7 @@ impl Thread {
 
     fn known(mut self) -> Thread {
         self.unknown = false;
+        self.threads = 1;
         self
     }
 
@@ -174,20 +175,20 @@ impl Thread {
             tid,
             pid: -1,
             ptid: -1,
-            sid: 0,
-            pgid: 0,
+            sid: -1,
+            pgid: -1,
             vtid: -1,
             vpid: -1,
-            vpgid: 0,
+            vpgid: -1,
             comm: comm_of(NOTHING),
             image: Rc::new(Image { exe: NOTHING.to_vec(), ..Image::default() }),
-            cwd: Rc::from(*b""),
+            cwd: Rc::from(*b"."),
             root: Rc::from(*b""),
             cgroups: Rc::from(*b""),
             uid: u32::MAX,
             gid: u32::MAX,
             loginuid: u32::MAX,
-            fdlimit: -1,
+            fdlimit: 0,
             flags: 0,
             cap_inheritable: 0,
             cap_permitted: 0,
@@ -205,7 +206,7 @@ impl Thread {
             dead: false,
             unknown: true,
             fds: FdTable::default(),
-            threads: 1,
+            threads: 0,
             version: 1,
             family_version: 1,
             mirror: Mirror::default(),

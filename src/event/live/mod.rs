@@ -335,6 +335,14 @@ impl Payload for Recorded<'_> {
         }
     }
 
+    fn tid(ev: &View<'_, Self>) -> Option<i32> {
+        Some(ev.task?.head.tid)
+    }
+
+    fn fd_number(ev: &View<'_, Self>) -> Option<i64> {
+        Some(ev.number_of_param(Self::main_fd(ev)?)? as i64)
+    }
+
     /// A copy when one was made, else what was to be copied.
     fn main_fd(ev: &View<'_, Self>) -> Option<u8> {
         let def = ev.def?;

@@ -48,9 +48,6 @@ pub enum Tuple<'a> {
     },
 }
 
-/// How many bytes of a buffer a text shows.
-const SHOWN: usize = 1023;
-
 impl<'r, P: Payload> View<'r, P> {
     /// The parameter an argument of `evt.arg` means.
     pub(super) fn param_of(&self, arg: &FieldArg) -> Option<(u8, &'static Param)> {
@@ -256,11 +253,14 @@ impl<'r, P: Payload> View<'r, P> {
                     self.push_descriptor(fd, index, text, arena);
                 }
             }
-            Type::Pid => text.push(self.task.and_then(|t| t.name_of_pid(signed)).unwrap_or_default()),
+            Type::Pid => {
+                let known = P::name_of_tid(self, signed).or_else(|| self.task.and_then(|t| t.name_of_pid(signed)));
+                text.push(known.unwrap_or_default());
+            }
             Type::Uid if n == u64::from(u32::MAX) => text.push_str("<NONE>"),
             Type::Gid if n == u64::from(u32::MAX) => text.push_str("<NONE>"),
-            Type::Uid => text.push(P::users(self).user_name(n as u32)),
-            Type::Gid => text.push(P::users(self).group_name(n as u32)),
+            Type::Uid => text.push(P::users(self).listed_user(n as u32)),
+            Type::Gid => text.push(P::users(self).listed_group(n as u32)),
             Type::SigType => text.push_str(flags::signal_name(n).unwrap_or_default()),
             Type::SyscallId => text.push_str(types::syscall(n as u16).map_or("", |call| call.name)),
             Type::RelTime => clock::push_seconds(n, text),
@@ -311,7 +311,7 @@ fn push_tuple(tuple: Tuple<'_>, text: &mut ArenaText<'_>) {
 
 /// A buffer with a dot for everything that cannot be printed.
 pub(super) fn push_printable(bytes: &[u8], text: &mut ArenaText<'_>) {
-    for byte in &bytes[..bytes.len().min(SHOWN)] {
+    for byte in bytes {
         let printable = matches!(byte, 0x20..=0x7e);
         text.push(if printable { std::slice::from_ref(byte) } else { b"." });
     }

@@ -198,6 +198,8 @@ impl<'a> Descriptor<'a> {
     pub fn plain_name(&self) -> &'a [u8] {
         match self.kind {
             Kind::File | Kind::Directory => self.path,
+            // Known by its process in captures only.
+            Kind::Pidfd if self.path.first() == Some(&b'/') => self.path,
             Kind::Memfd => self.path.strip_prefix(b"/memfd:").unwrap_or(self.path),
             _ => b"",
         }

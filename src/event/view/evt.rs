@@ -1,6 +1,7 @@
 //! The event itself: evt.*, syscall.type and util.cnt.
 
 use super::args::Arg;
+use super::descriptor::Kind;
 use super::{Payload, View, answer, fs_path};
 use crate::driver::abi;
 use crate::event::arena_text::decimal;
@@ -50,6 +51,11 @@ impl<P: Payload> View<'_, P> {
         u64::try_from(self.ret()?).ok()
     }
 
+    /// A directory is none.
+    fn is_on_file(&self) -> bool {
+        self.descriptor().is_some_and(|fd| fd.kind == Kind::File)
+    }
+
     fn opened_for(&self, bit: u32) -> bool {
         self.family() == Family::Open && self.open_flags().is_some_and(|flags| flags & bit != 0)
     }
@@ -88,10 +94,11 @@ impl<P: Payload> View<'_, P> {
     fn error_kind(&self) -> ErrorKind {
         let category = self.info().category;
         let failed_open = matches!(self.family(), Family::Open | Family::Creat);
-        let on = self.descriptor().map(|fd| fd.kind.category());
+        let on = self.descriptor().map(|fd| fd.kind);
         ErrorKind {
-            file: on == Some("file") || failed_open,
-            net: on == Some("net") || matches!(self.family(), Family::Accept | Family::Connect),
+            file: matches!(on, Some(Kind::File | Kind::Directory)) || failed_open,
+            net: matches!(on, Some(Kind::Ipv4 | Kind::Ipv6 | Kind::Unix))
+                || matches!(self.family(), Family::Accept | Family::Connect),
             memory: category == Category::Memory,
         }
     }
@@ -216,9 +223,9 @@ answer! {
         "evt.buflen" => number(ev.moved()?),
         "evt.buflen.in" => number(ev.moved().filter(|_| ev.reads())?),
         "evt.buflen.out" => number(ev.moved().filter(|_| ev.writes())?),
-        "evt.buflen.file" => number(ev.moved().filter(|_| ev.category() == "file")?),
-        "evt.buflen.file.in" => number(ev.moved().filter(|_| ev.category() == "file" && ev.reads())?),
-        "evt.buflen.file.out" => number(ev.moved().filter(|_| ev.category() == "file" && ev.writes())?),
+        "evt.buflen.file" => number(ev.moved().filter(|_| ev.is_on_file())?),
+        "evt.buflen.file.in" => number(ev.moved().filter(|_| ev.is_on_file() && ev.reads())?),
+        "evt.buflen.file.out" => number(ev.moved().filter(|_| ev.is_on_file() && ev.writes())?),
         "evt.buflen.net" => number(ev.moved().filter(|_| ev.category() == "net")?),
         "evt.buflen.net.in" => number(ev.moved().filter(|_| ev.category() == "net" && ev.reads())?),
         "evt.buflen.net.out" => number(ev.moved().filter(|_| ev.category() == "net" && ev.writes())?),

@@ -48,7 +48,7 @@ impl<P: Payload> View<'_, P> {
     /// The number of the descriptor; -1 for one that was not made.
     fn fd_number(&self) -> Option<i64> {
         let def = self.def?;
-        let number = self.number_of_param(P::main_fd(self)?)? as i64;
+        let number = P::fd_number(self)?;
         let made = def.has(abi::FSN_P_CREATES_FD);
         Some(if made && number < 0 && def.name != "memfd_create" { -1 } else { number })
     }
@@ -130,7 +130,13 @@ answer! {
         "fd.num" => ev.fd_number().map(Value::I64),
         "fd.type" => text(ev.descriptor()?.kind.type_name()?),
         "fd.typechar" => text(ev.type_char(arena)),
-        "fd.name" => Some(Value::Str(ev.fd_name(arena))),
+        "fd.name" => {
+            // What was to be opened, and could not be read.
+            let unread = matches!(ev.family(), Family::Open | Family::Creat)
+                && ev.descriptor().is_none()
+                && ev.given_path(arena).is_none();
+            (!unread).then(|| Value::Str(ev.fd_name(arena)))
+        },
         "fd.directory" => directory(ev, arena).map(Value::Str),
         "fd.filename" => {
             let fd = ev.descriptor()?;

@@ -44,7 +44,8 @@ pub(super) fn push_list<P: Payload>(ev: &View<'_, P>, list: FdList<'_>, text: &m
         if at > 0 {
             text.push(b" ");
         }
-        text.push_fmt(format_args!("{fd}:{}{happened:x}", P::letter_of_fd(ev, fd)));
+        // Falco writes no negative numbers here.
+        text.push_fmt(format_args!("{}:{}{happened:x}", fd as u64, P::letter_of_fd(ev, fd)));
     }
 }
 

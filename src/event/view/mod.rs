@@ -94,6 +94,10 @@ pub trait Payload: Copy {
     fn is_exec_success(&self) -> bool;
     /// A parameter's value in Falco's terms; None when it is missing.
     fn arg<'a>(ev: &'a View<'_, Self>, index: u8, param: &'static Param) -> Option<Arg<'a>>;
+    /// The thread's number, also when nothing else is known of it.
+    fn tid(ev: &View<'_, Self>) -> Option<i32>;
+    /// The number of the descriptor the event is about.
+    fn fd_number(ev: &View<'_, Self>) -> Option<i64>;
     /// The parameter with the descriptor the event is about.
     fn main_fd(ev: &View<'_, Self>) -> Option<u8>;
     /// The descriptor the event is about; None when there is none or it is not known.

@@ -28,6 +28,11 @@ impl<'r, P: Payload> View<'r, P> {
         task.into_iter().flat_map(move |task| task.ancestors(execs))
     }
 
+    /// More than that it exists.
+    fn is_known(&self) -> bool {
+        self.task.is_some_and(|task| task.head.pid >= 0)
+    }
+
     fn own_exec(&self) -> Option<&'r Exec> {
         self.itself()?.exec
     }
@@ -73,7 +78,8 @@ impl<'r, P: Payload> View<'r, P> {
     }
 
     fn exec_flag(&self, flag: u32) -> Option<Value<'r>> {
-        Some(Value::Bool(self.task.is_some() && self.own_exec().is_some_and(|e| e.head.flags & flag != 0)))
+        self.task?;
+        Some(Value::Bool(self.own_exec().is_some_and(|e| e.head.flags & flag != 0)))
     }
 }
 
@@ -125,6 +131,7 @@ fn environment<'a>(exec: Option<&Exec>, arena: &'a Bump) -> &'a [u8] {
 
 /// Environments of the lineage: of ancestor N, the variable NAME of the nearest ancestor that has it, or of each.
 fn ancestor_env<'a, P: Payload>(ev: &'a View<'_, P>, arg: &FieldArg, arena: &'a Bump) -> Option<Value<'a>> {
+    ev.task?;
     if let FieldArg::Key(name) = arg {
         let found = ev.lineage().take(ENV_LEVELS).find_map(|p| p.exec?.env(name.as_bytes()));
         return str(found.unwrap_or_default());
@@ -151,7 +158,7 @@ fn ancestor_args<'a, P: Payload>(ev: &'a View<'_, P>, arg: &FieldArg, arena: &'a
 /// Current directory with a slash at its end.
 fn directory<'a>(task: &'a Task, arena: &'a Bump) -> &'a [u8] {
     let cwd = task.cwd();
-    if cwd.ends_with(b"/") {
+    if cwd.is_empty() || cwd.ends_with(b"/") {
         return cwd;
     }
     let mut text = ArenaText::with_capacity(cwd.len() + 1, arena);
@@ -191,6 +198,7 @@ answer! {
         "proc.exeline" => str(ev.task.map_or(UNKNOWN, Task::exeline)),
         "proc.args" => match &field.arg {
             FieldArg::Index(n) => {
+                ev.task?;
                 str(ev.own_exec().and_then(|e| e.args().nth(*n as usize)).unwrap_or_default())
             }
             _ => str(ev.itself()?.args()),
@@ -199,6 +207,7 @@ answer! {
         "proc.cmdlenargs" => number(ev.own_exec()?.args().map(|a| a.len() as u64).sum()),
         "proc.env" => match &field.arg {
             FieldArg::Key(name) => {
+                ev.task?;
                 str(ev.own_exec().and_then(|e| e.env(name.as_bytes())).unwrap_or_default())
             }
             _ => str(environment(ev.own_exec(), arena)),
@@ -221,8 +230,8 @@ answer! {
         "proc.loginshellid" => int(ev.task?.loginshell()?),
         "proc.tty" => number(u64::from(ev.task?.head.tty)),
         "proc.pid" => int(ev.task?.head.pid),
-        "proc.ppid" => int(ev.task?.head.ppid),
-        "proc.vpid" => int(ev.task?.head.vpid),
+        "proc.ppid" => int(ev.task?.head.ppid).filter(|_| ev.task.is_some_and(|task| task.head.ppid != 0)),
+        "proc.vpid" => int(ev.task?.head.vpid).filter(|_| ev.is_known()),
         "proc.pvpid" => int(ev.parent()?.vpid),
         "proc.sid" => int(ev.task?.head.vsid),
         "proc.sname" => str(ev.task?.session(ev.execs)?.comm),
@@ -283,9 +292,9 @@ answer! {
         "thread.vmrss.b" => of_main(ev, Gauge::VmRssKb, 1024),
         "thread.pfminor" => gauge(ev, Gauge::MinorFaults, 1),
         "thread.pfmajor" => gauge(ev, Gauge::MajorFaults, 1),
-        "thread.tid" => int(ev.task?.head.tid),
+        "thread.tid" => int(P::tid(ev)?),
         "thread.ismain" => Some(Value::Bool(ev.task?.is_main())),
-        "thread.vtid" => int(ev.task?.head.vtid),
+        "thread.vtid" => int(ev.task?.head.vtid).filter(|_| ev.is_known()),
         "thread.nametid" => {
             let task = ev.task?;
             let mut text = ArenaText::new(arena);
