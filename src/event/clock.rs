@@ -41,6 +41,11 @@ impl Clock {
     }
 }
 
+/// Local time minus UTC now, in seconds.
+pub fn local_offset() -> i32 {
+    utc_offset(nix::time::clock_gettime(nix::time::ClockId::CLOCK_REALTIME).map_or(0, |t| t.num_seconds()))
+}
+
 /// Local time minus UTC at a time (seconds since 1970), by the host's time zone.
 fn utc_offset(seconds: i64) -> i32 {
     let time = seconds as libc::time_t;

@@ -50,6 +50,12 @@ impl Sender {
         taken
     }
 
+    /// Hands over an alert, waiting for room: where events wait too, as in a replay.
+    pub fn deliver(&self, line: &[u8]) {
+        // Without an output thread nobody waits for alerts.
+        let _ = self.queue.send(Message::Alert(line.into()));
+    }
+
     /// Asks for a reopening; false when the queue is full: ask again.
     pub fn reopen(&self) -> bool {
         self.queue.try_send(Message::Reopen).is_ok()

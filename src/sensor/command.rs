@@ -5,7 +5,7 @@ use super::log::{self, Level};
 use super::options::Options;
 use super::plan;
 use super::run::{Run, hostname, run};
-use super::{listing, records};
+use super::{listing, records, replay};
 use crate::rules::result::results_json;
 use crate::rules::{FileResult, LoadedRules};
 use clap::Parser;
@@ -95,21 +95,25 @@ fn act(options: &Options) -> Result<(), String> {
     }
     let style = plan::style(&config, hostname());
     let plan = plan::plan(&config, &rules, &style)?;
-    for warning in &plan.warnings {
-        log::write(Level::Warning, format_args!("{warning}"));
-    }
+    let capture = options.replay.as_ref().or(config.replay.as_ref());
     let running = plan.forms.iter().flatten().count();
-    log::write(
-        Level::Info,
-        format_args!("{running} of {} rules run, {} system calls are captured", rules.rules.len(), plan.captured.len()),
-    );
-    log::write(Level::Debug, format_args!("captured: {}", plan.captured.join(" ")));
+    if capture.is_none() {
+        for warning in &plan.warnings {
+            log::write(Level::Warning, format_args!("{warning}"));
+        }
+        let (all, calls) = (rules.rules.len(), plan.captured.len());
+        log::write(Level::Info, format_args!("{running} of {all} rules run, {calls} system calls are captured"));
+        log::write(Level::Debug, format_args!("captured: {}", plan.captured.join(" ")));
+    }
     if options.dry_run {
         return Ok(());
     }
     if let Some(path) = &options.pidfile {
         let text = format!("{}\n", std::process::id());
         std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    if let Some(file) = capture {
+        return replay::run(&config, &plan, style, file, options.seconds.map(Duration::from_secs));
     }
     run(Run {
         plan,

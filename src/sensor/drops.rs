@@ -1,8 +1,12 @@
 //! Lost events: what is said about them, and the actions of `syscall_event_drops`.
 
 use super::config::{DropAction, Drops};
+use super::log::{self, Level};
 use crate::driver::abi;
 use crate::driver::ring::Counters;
+use crate::output::alert::{EventTime, Writer};
+use crate::output::internal;
+use crate::rules::Priority;
 use std::fmt::Write;
 use std::time::Instant;
 
@@ -43,6 +47,37 @@ pub struct Verdict {
     pub events: u64,
     /// Empty below the threshold, or when there were too many already.
     pub actions: Vec<DropAction>,
+}
+
+/// Takes the actions of a verdict: an error is the sentence with which the run ends. `alert` gets the line of an internal alert.
+pub fn act(
+    verdict: &Verdict,
+    writer: &mut Writer,
+    time: EventTime,
+    alert: &mut dyn FnMut(&[u8]),
+) -> Result<(), String> {
+    let lost: u64 = verdict.lost.iter().sum();
+    let message = format!("{}. {lost} system calls dropped in last second.", internal::DROP);
+    for action in &verdict.actions {
+        match action {
+            DropAction::Log => log::write(Level::Debug, format_args!("{message}")),
+            DropAction::Alert => {
+                let count = |n: u64| serde_json::Value::from(n.to_string());
+                let of = |cause: u32| verdict.lost[cause as usize];
+                let mut members = [
+                    ("ebpf_enabled", "0".into()),
+                    ("n_drops", count(lost)),
+                    ("n_drops_buffer_total", count(of(abi::FSN_DROP_RING_FULL) + of(abi::FSN_DROP_TASK_FULL))),
+                    ("n_drops_bug", count(of(abi::FSN_DROP_NESTED))),
+                    ("n_evts", count(verdict.events)),
+                ];
+                let line = internal::line(writer, internal::DROP, Priority::Debug, &message, time, &mut members);
+                alert(&line);
+            }
+            DropAction::Exit => return Err(format!("{message} Exiting, as syscall_event_drops.actions says.")),
+        }
+    }
+    Ok(())
 }
 
 /// Watches the counters second by second.

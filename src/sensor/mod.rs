@@ -17,6 +17,7 @@ pub mod log;
 pub mod options;
 pub mod plan;
 pub mod records;
+pub mod replay;
 pub mod run;
 pub mod signals;
 pub mod statistics;

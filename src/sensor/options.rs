@@ -72,6 +72,10 @@ pub struct Options {
     #[arg(short = 'i')]
     pub ignored: bool,
 
+    /// Evaluate this capture (.scap, plain or gzip) instead of watching this host
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
+
     /// Stop after this many seconds
     #[arg(short = 'M', value_name = "SEC")]
     pub seconds: Option<u64>,

@@ -5,7 +5,7 @@
 //! thread drains its queue, the module goes if this program brought it.
 
 use super::clock::SharedClock;
-use super::config::{Config, DropAction};
+use super::config::Config;
 use super::drops::{self, Monitor};
 use super::fleet::Fleet;
 use super::log::{self, Level};
@@ -19,8 +19,7 @@ use crate::enrich::users::Users;
 use crate::event::live::Host;
 use crate::output::alert::{EventTime, Style, Writer};
 use crate::output::channel::{Channel, Output};
-use crate::output::{internal, queue};
-use crate::rules::Priority;
+use crate::output::queue;
 use nix::sys::signal::Signal;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -88,10 +87,7 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
     };
     let result = control.watch(&signals, run.duration.map(|d| Instant::now() + d));
     let finished = control.finish();
-    let outputs_done = output.finish(PATIENCE);
-    if !outputs_done {
-        log::write(Level::Error, format_args!("an output is blocked: alerts that were waiting for it are lost"));
-    }
+    finish_outputs(output);
     finished.report(&shared);
     let unloaded = loaded.map_or(Ok(()), |loaded| loaded.unload().map_err(text));
     result.and(unloaded)
@@ -113,7 +109,7 @@ pub fn hostname() -> String {
     })
 }
 
-fn channels(config: &Config) -> Result<Vec<Channel>, String> {
+pub(super) fn channels(config: &Config) -> Result<Vec<Channel>, String> {
     let mut channels = Vec::new();
     if config.stdout {
         channels.push(Channel::Stdout);
@@ -223,30 +219,11 @@ impl Control<'_> {
             let causes = drops::describe(&verdict.lost);
             log::write(Level::Notice, format_args!("events lost in the last second: {causes}"));
         }
-        let message = format!("{}. {lost} system calls dropped in last second.", internal::DROP);
-        for action in &verdict.actions {
-            match action {
-                DropAction::Log => log::write(Level::Debug, format_args!("{message}")),
-                DropAction::Alert => {
-                    let time = EventTime { ns: wall_now(), utc_offset: self.shared.clock.get().utc_offset };
-                    let count = |n: u64| serde_json::Value::from(n.to_string());
-                    let full =
-                        verdict.lost[abi::FSN_DROP_RING_FULL as usize] + verdict.lost[abi::FSN_DROP_TASK_FULL as usize];
-                    let mut members = [
-                        ("ebpf_enabled", "0".into()),
-                        ("n_drops", count(lost)),
-                        ("n_drops_buffer_total", count(full)),
-                        ("n_drops_bug", count(verdict.lost[abi::FSN_DROP_NESTED as usize])),
-                        ("n_evts", count(verdict.events)),
-                    ];
-                    let line =
-                        internal::line(&mut self.writer, internal::DROP, Priority::Debug, &message, time, &mut members);
-                    self.sender.alert(&line);
-                }
-                DropAction::Exit => return Err(format!("{message} Exiting, as syscall_event_drops.actions says.")),
-            }
-        }
-        Ok(())
+        let time = EventTime { ns: wall_now(), utc_offset: self.shared.clock.get().utc_offset };
+        let sender = &self.sender;
+        drops::act(&verdict, &mut self.writer, time, &mut |line| {
+            sender.alert(line);
+        })
     }
 
     /// Ends the capture; the loops drain their rings and let go of the queue.
@@ -302,13 +279,23 @@ impl Finished {
                 self.queue_drops
             ),
         );
-        let (occurrences, taken) = (self.occurrences, self.actions_taken);
-        log::write(
-            Level::Info,
-            format_args!(
-                "syscall event drop monitoring: event drop detected: {occurrences} occurrences, num times actions \
-                 taken: {taken}"
-            ),
-        );
+        report_drop_monitor(self.occurrences, self.actions_taken);
+    }
+}
+
+/// What `syscall_event_drops` did in a run, in Falco's words.
+pub(super) fn report_drop_monitor(occurrences: u64, taken: u64) {
+    log::write(
+        Level::Info,
+        format_args!(
+            "syscall event drop monitoring: event drop detected: {occurrences} occurrences, num times actions taken: {taken}"
+        ),
+    );
+}
+
+/// Waits for the outputs to take what is queued, within reason; the senders must be gone.
+pub(super) fn finish_outputs(output: Output) {
+    if !output.finish(PATIENCE) {
+        log::write(Level::Error, format_args!("an output is blocked: alerts that were waiting for it are lost"));
     }
 }

@@ -113,6 +113,8 @@ pub struct Config {
     pub output_timeout_ms: u64,
     /// Per CPU.
     pub ring_bytes: u32,
+    /// A capture to be evaluated instead of this host's events.
+    pub replay: Option<PathBuf>,
     pub module: Option<PathBuf>,
     pub snaplen: u32,
     pub path_views: bool,
@@ -261,6 +263,7 @@ impl Reader<'_> {
             module: Some(self.text("engine.module.path")).filter(|p| !p.is_empty()).map(PathBuf::from),
             snaplen,
             path_views: self.bool("path_views"),
+            replay: self.replay()?,
             base_syscalls: BaseSyscalls {
                 custom: self.list("base_syscalls.custom_set"),
                 repair: self.bool("base_syscalls.repair"),
@@ -279,9 +282,7 @@ impl Reader<'_> {
             "module" => "engine.module.buf_size_preset",
             "kmod" | "ebpf" => "engine.kmod.buf_size_preset",
             "modern_ebpf" => "engine.modern_ebpf.buf_size_preset",
-            "replay" => {
-                return self.error("engine.kind", "replaying a capture file is not in this version: use 'module'");
-            }
+            "replay" => return Ok(0),
             other => return self.error("engine.kind", format!("'{other}' is not in this sensor: use 'module'")),
         };
         if kind != "module"
@@ -293,6 +294,18 @@ impl Reader<'_> {
             self.infos.push(remark);
         }
         Ok(1 << (19 + self.int(preset, 1, 10)?))
+    }
+
+    /// The capture to evaluate, when that is the engine's kind.
+    fn replay(&mut self) -> Result<Option<PathBuf>, ConfigError> {
+        if !self.text("engine.kind").eq_ignore_ascii_case("replay") {
+            return Ok(None);
+        }
+        let file = self.text("engine.replay.capture_file").to_owned();
+        if file.is_empty() {
+            return self.error("engine.kind", "'replay' wants a file to read: set engine.replay.capture_file");
+        }
+        Ok(Some(file.into()))
     }
 
     fn rules_files(&mut self) -> Result<Vec<PathBuf>, ConfigError> {

@@ -40,8 +40,10 @@ fn other_engines_are_taken_as_ours() {
         assert_eq!(loaded.config.ring_bytes, bytes);
         assert_eq!(loaded.infos.len(), usize::from(kind != "module"), "{kind}");
     }
-    let error = read("engine: {kind: replay}", &[]).expect_err("no replay yet");
-    assert_eq!(error, "c.yaml:1:10: engine.kind: replaying a capture file is not in this version: use 'module'");
+    let error = read("engine: {kind: replay}", &[]).expect_err("no file");
+    assert_eq!(error, "c.yaml:1:10: engine.kind: 'replay' wants a file to read: set engine.replay.capture_file");
+    let loaded = read("engine: {kind: replay, replay: {capture_file: /x.scap}}", &[]).expect("a file");
+    assert_eq!(loaded.config.replay, Some("/x.scap".into()));
 }
 
 #[test]

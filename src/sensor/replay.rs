@@ -1,0 +1,89 @@
+//! A run on a capture instead of this host: every event of the file through the same program, forms and outputs.
+//!
+//! One thread and no module. Time is the capture's: a second is over when an event of the next one comes. An output may slow a
+//! replay down, nothing is shed. Invariant: what was read before a damaged place has been evaluated, and the run then fails.
+
+use super::config::Config;
+use super::drops::{self, Monitor};
+use super::log::{self, Level};
+use super::plan::Plan;
+use super::run::{channels, finish_outputs, report_drop_monitor};
+use super::statistics;
+use crate::capture::Replay;
+use crate::driver::ring::Counters;
+use crate::event::clock;
+use crate::filter::EvalContext;
+use crate::output::alert::{EventTime, Style, Writer};
+use crate::output::channel::Output;
+use crate::output::queue;
+use bumpalo::Bump;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Evaluates a capture. What it returns is the sentence for the operator.
+pub fn run(config: &Config, plan: &Plan, style: Style, file: &Path, duration: Option<Duration>) -> Result<(), String> {
+    let mut replay = Replay::open(file, clock::local_offset()).map_err(|e| e.to_string())?;
+    let (sender, queue) = queue::bounded(config.queue_capacity);
+    let output = Output::start(queue, channels(config)?, config.buffered).map_err(|e| e.to_string())?;
+    let mut writer = Writer::new(style);
+    let (started, mut monitor) = (Instant::now(), Monitor::new(config.drops.clone(), Instant::now()));
+    let (mut context, mut arena, mut line) = (EvalContext::new(), Bump::new(), Vec::new());
+    let mut matches = vec![0u64; plan.forms.len()];
+    let mut matched = Vec::new();
+    let mut counters = Counters::default();
+    let (mut first, mut tick) = (0u64, 0u64);
+    let mut result = Ok(());
+    let utc_offset = replay.state().host().clock.utc_offset;
+    loop {
+        let event = match replay.next() {
+            Ok(Some(event)) => event,
+            Ok(None) => break,
+            Err(error) => {
+                result = Err(error.to_string());
+                break;
+            }
+        };
+        counters.events += 1;
+        let now = event.time();
+        if first == 0 {
+            (first, tick) = (now, now + SECOND);
+        }
+        if duration.is_some_and(|d| u128::from(now.saturating_sub(first)) >= d.as_nanos()) {
+            break;
+        }
+        if now >= tick {
+            // Seconds in which nothing happened are not looked at one by one.
+            tick = now + SECOND;
+            let verdict = monitor.second(&counters, started + Duration::from_nanos(now.saturating_sub(first)));
+            let time = EventTime { ns: now, utc_offset };
+            result = drops::act(&verdict, &mut writer, time, &mut |line| sender.deliver(line));
+            if result.is_err() {
+                break;
+            }
+        }
+        matched.clear();
+        plan.program.evaluate(&event, &mut context, &arena, |rule| matched.push(rule));
+        for rule in &matched {
+            let Some(Some(form)) = plan.forms.get(rule.0 as usize) else { continue };
+            line.clear();
+            writer.write(form, &event, EventTime { ns: now, utc_offset }, None, &arena, &mut line);
+            matches[rule.0 as usize] += 1;
+            sender.deliver(&line);
+        }
+        arena.reset();
+    }
+    drop(sender);
+    finish_outputs(output);
+    let refused = replay.state().threads().refused;
+    if refused > 0 {
+        log::write(Level::Warning, format_args!("{refused} threads were not kept: the table of threads was full"));
+    }
+    // Whoever read the alerts may be gone.
+    let _ = std::io::stdout().write_all(statistics::alerts(&plan.forms, &matches).as_bytes());
+    log::write(Level::Info, format_args!("statistics: {} events of {} evaluated", counters.events, file.display()));
+    report_drop_monitor(monitor.occurrences, monitor.actions_taken);
+    result
+}
