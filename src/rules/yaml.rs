@@ -4,7 +4,11 @@
 //! YAML loader: no merge keys, no types. Invariant: aliases cannot blow a small file up (the tree is bounded).
 
 use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
 
 /// Position in a file: all from 0, as the results report them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,10 +100,15 @@ impl<'t> Lines<'t> {
 
 /// Reads all documents of a file.
 pub fn parse(text: &str) -> Result<Vec<Node>, YamlError> {
-    let mut bytes = text.as_bytes();
+    // The library gives up on a block scalar that the end of the file ends, not a line break.
+    let ended: Cow<'_, str> = match text.ends_with(['\n', '\r']) {
+        true => text.into(),
+        false => format!("{text}\n").into(),
+    };
+    let mut bytes = ended.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
-    let mut build = Build { lines: Lines::new(text), parser, anchors: HashMap::new(), nodes: 0 };
+    let mut build = Build { lines: Lines::new(text), parser, anchors: HashMap::new(), nodes: 0, last: Mark::default() };
     let mut documents = Vec::new();
     loop {
         match build.next()?.data {
@@ -119,18 +128,25 @@ struct Build<'t, R> {
     parser: Parser<R>,
     anchors: HashMap<String, Node>,
     nodes: usize,
+    /// Where the last event started.
+    last: Mark,
 }
 
 impl<R: std::io::BufRead> Build<'_, R> {
     fn next(&mut self) -> Result<Event, YamlError> {
-        self.parser.parse().map_err(|error| {
+        let Some(event) = quietly(|| self.parser.parse()) else {
+            return Err(YamlError { mark: self.last, what: "cannot be read as YAML from here on".to_owned() });
+        };
+        let event = event.map_err(|error| {
             let what = match error.problem() {
                 "mapping values are not allowed in this context" => "illegal map value",
                 problem => problem,
             };
             let mark = error.problem_mark().map(|mark| self.lines.mark(mark)).unwrap_or_default();
             YamlError { mark, what: what.to_owned() }
-        })
+        })?;
+        self.last = self.lines.mark(event.start_mark);
+        Ok(event)
     }
 
     fn node(&mut self, event: Event, depth: usize) -> Result<Node, YamlError> {
@@ -141,7 +157,14 @@ impl<R: std::io::BufRead> Build<'_, R> {
             return Err(fail("the file is nested too deeply or too large"));
         }
         let (anchor, value) = match event.data {
-            EventData::Scalar { anchor, tag, value, style, .. } => (anchor, scalar(value, style, tag.as_deref())),
+            EventData::Scalar { anchor, tag, mut value, style, .. } => {
+                let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                if block && event.end_mark.index > self.lines.text.len() as u64 {
+                    // The line break was ours.
+                    value.truncate(value.strip_suffix('\n').unwrap_or(&value).len());
+                }
+                (anchor, scalar(value, style, tag.as_deref()))
+            }
             EventData::SequenceStart { anchor, .. } => {
                 let mut items = Vec::new();
                 loop {
@@ -183,6 +206,25 @@ impl<R: std::io::BufRead> Build<'_, R> {
     }
 }
 
+/// What `f` gives; None when it panics, without a word on standard error. The YAML library has a few malformed inputs that
+/// it panics on (a tag before a comma in a flow sequence); nothing of it is used afterwards.
+fn quietly<T>(f: impl FnOnce() -> T) -> Option<T> {
+    thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                others(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    QUIET.set(false);
+    result.ok()
+}
+
 fn count(node: &Node) -> usize {
     1 + match &node.value {
         Yaml::Sequence(items) => items.iter().map(count).sum(),
@@ -217,6 +259,23 @@ mod tests {
         assert_eq!((b.mark.line, b.mark.column, b.mark.offset), (1, 5, 15));
         assert_eq!(b.sequence().unwrap()[0].text(), Some("="));
         assert_eq!(docs[1].sequence().unwrap()[0].get("desc").unwrap().text(), Some("!= after"));
+    }
+
+    #[test]
+    fn a_block_scalar_may_end_with_the_file() {
+        for (text, expected) in
+            [("a: >\n s", "s"), ("a: |\n s\n", "s\n"), ("a: |-\n s", "s"), ("a: |+\n s\n\n", "s\n\n"), ("a: s", "s")]
+        {
+            let docs = parse(text).unwrap();
+            assert_eq!(docs[0].get("a").unwrap().text(), Some(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_library_panics_on_is_an_error() {
+        let error = parse("- a: [x, !t,]\n").unwrap_err();
+        assert_eq!((error.mark.line, error.mark.column), (0, 6));
+        assert!(error.to_string().contains("cannot be read as YAML from here on"));
     }
 
     #[test]
