@@ -137,7 +137,17 @@ pub struct Loaded {
 
 /// Reads the configuration in `main`, changed by `overrides`.
 pub fn load(main: &Path, overrides: &[Override]) -> Result<Loaded, ConfigError> {
-    let merge::Merged { tree, files, mut warnings } = merge::load(main, overrides)?;
+    checked(merge::load(main, overrides)?)
+}
+
+/// Reads the text of one configuration file; other files it names are left alone.
+pub fn read(text: &str, name: &Path) -> Result<Loaded, ConfigError> {
+    let tree = Node::parse(text, &name.display().to_string())?;
+    checked(merge::Merged { tree, files: vec![name.to_owned()], warnings: Vec::new() })
+}
+
+fn checked(merged: merge::Merged) -> Result<Loaded, ConfigError> {
+    let merge::Merged { tree, files, mut warnings } = merged;
     let mut remarks = check::check(&tree)?;
     warnings.append(&mut remarks.warnings);
     let mut reader = Reader { tree: &tree, infos: remarks.infos, warnings };

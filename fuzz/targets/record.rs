@@ -1,0 +1,71 @@
+//! Any bytes as records of a ring: decoded or refused, applied, and every field of every event asked for.
+//!
+//! The input is a run of records as they lie in a ring: each as long as its header says, all aligned to 8 bytes.
+#![no_main]
+
+use bumpalo::Bump;
+use falco_sensor::event::fields::FIELDS;
+use falco_sensor::event::live::LiveEvent;
+use falco_sensor::event::record::{self, Record};
+use falco_sensor::event::synthetic::{Process, Task, World};
+use falco_sensor::event::text::{Buffers, push_text, to_json};
+use falco_sensor::event::value::{ArgKind, Extract, FieldArg, FieldId, FieldUse};
+use libfuzzer_sys::fuzz_target;
+
+fn arguments(kind: ArgKind) -> &'static [Option<&'static str>] {
+    match kind {
+        ArgKind::None => &[None],
+        ArgKind::OptionalIndex => &[None, Some("1")],
+        ArgKind::RequiredIndex => &[Some("0"), Some("1")],
+        ArgKind::OptionalKey => &[None, Some("HOME")],
+        ArgKind::RequiredKey => &[Some("HOME")],
+        ArgKind::OptionalEither => &[None, Some("0"), Some("flags")],
+        ArgKind::RequiredEither => &[Some("0"), Some("2"), Some("flags"), Some("res"), Some("data")],
+    }
+}
+
+fn ask_everything(event: &LiveEvent<'_>) {
+    let mut out = Vec::new();
+    for (def, id) in FIELDS.iter().zip(0..) {
+        for argument in arguments(def.arg) {
+            let arg = match argument {
+                None => FieldArg::None,
+                Some(text) => text.parse().map_or_else(|_| FieldArg::Key((*text).into()), FieldArg::Index),
+            };
+            let (field, arena) = (FieldUse { id: FieldId(id), arg }, Bump::new());
+            let value = event.extract(&field, &arena);
+            out.clear();
+            push_text(value.as_ref(), def, event.number_format(&field), Buffers::Printable, &mut out);
+            let _ = to_json(value.as_ref(), def, Buffers::Base64);
+        }
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let mut words = vec![0u64; data.len().div_ceil(8)];
+    for (word, bytes) in words.iter_mut().zip(data.chunks(8)) {
+        let mut eight = [0; 8];
+        eight[..bytes.len()].copy_from_slice(bytes);
+        *word = u64::from_ne_bytes(eight);
+    }
+    // SAFETY: u64 has no padding and u8 any alignment; the length is that of the words.
+    let mut rest = unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), words.len() * 8) };
+    let mut world = World::new();
+    world.task(&Task::new(Process::new(7, "/usr/bin/app", &["app", "x"])).parent(Process::new(1, "/sbin/init", &[])));
+    let mut events = 0;
+    while let Some(len) = rest.first_chunk().map(|len| u32::from_ne_bytes(*len) as usize) {
+        let len = len.next_multiple_of(8);
+        let Some((record, behind)) = rest.split_at_checked(len).filter(|_| len > 0) else { break };
+        rest = behind;
+        let Ok(record) = record::decode(record) else { continue };
+        let Record::Event(event) = record else {
+            world.tasks.apply(&record);
+            continue;
+        };
+        events += 1;
+        // Asking for everything takes a while: a few events per input are enough.
+        if events <= 4 {
+            ask_everything(&LiveEvent::of_ring(event, &world.tasks, &world.host, events, 0));
+        }
+    }
+});
