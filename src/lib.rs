@@ -2,7 +2,7 @@
 //!
 //! Rooms, in the direction data flows: [`driver`] (module and ring), [`event`] (typed view of a record and
 //! the field catalogue), [`enrich`] (users, containers), [`filter`] (condition language), [`rules`] (rules
-//! files), [`sensor`] (the loops), [`output`] (alerts and channels); [`capture`] takes the ring's place when a recording is replayed.
+//! files), [`kit`] (tools for those who write them), [`sensor`] (the loops), [`output`] (alerts and channels); [`capture`] takes the ring's place when a recording is replayed.
 //! [`hub`], which receives, keeps and forwards alerts, is a program of its own. ARCHITECTURE.md has the flow.
 
 pub mod capture;
@@ -12,6 +12,7 @@ pub mod event;
 pub mod filter;
 #[cfg(feature = "hub")]
 pub mod hub;
+pub mod kit;
 pub mod output;
 pub mod rules;
 pub mod sensor;

@@ -31,6 +31,7 @@ fn man_page() {
     man.render_synopsis_section(&mut page).expect("to memory");
     man.render_description_section(&mut page).expect("to memory");
     man.render_options_section(&mut page).expect("to memory");
+    man.render_subcommands_section(&mut page).expect("to memory");
     page.extend(include_bytes!("../packaging/man/sections.roff"));
     compare("packaging/man/falco-sensor.8", &String::from_utf8(page).expect("UTF-8"));
 }

@@ -310,7 +310,13 @@ const fn is_event_time(field: &FieldUse) -> bool {
 }
 
 /// Appends a format's text for an event.
-fn push_format<'e, E: Extract>(format: &'e Format, event: &'e E, buffers: Buffers, arena: &'e Bump, out: &mut Vec<u8>) {
+pub fn push_format<'e, E: Extract>(
+    format: &'e Format,
+    event: &'e E,
+    buffers: Buffers,
+    arena: &'e Bump,
+    out: &mut Vec<u8>,
+) {
     for segment in &format.segments {
         match segment {
             Segment::Text(text) => out.extend_from_slice(text.as_bytes()),

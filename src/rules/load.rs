@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub struct Rule {
     pub name: String,
     pub desc: String,
+    /// The condition with its lists expanded and its macros by name.
+    pub written: Expr,
     /// The condition with its macros resolved.
     pub condition: Expr,
     /// The output's text with everything appended to it.
@@ -62,6 +64,11 @@ pub struct LoadedRules {
 impl LoadedRules {
     pub fn rule(&self, index: RuleIndex) -> &Rule {
         &self.rules[index.0 as usize]
+    }
+
+    /// A macro's own condition, its macros by name.
+    pub fn macro_condition(&self, name: &str) -> Option<&Expr> {
+        self.macros.iter().find(|m| m.name == name).map(|m| &m.expr)
     }
 
     /// The program of one source over the rules `selected` names, in that order.
@@ -307,6 +314,7 @@ impl<'e> Loader<'e> {
         Ok(Rule {
             name: item.name.clone(),
             desc: item.desc.clone(),
+            written: expr,
             condition,
             output,
             format,

@@ -2,10 +2,11 @@
 
 use super::config::{self, Config};
 use super::log::{self, Level};
-use super::options::Options;
+use super::options::{Options, Tool};
 use super::plan;
 use super::run::{Run, hostname, run};
 use super::{listing, records, replay};
+use crate::kit::command as kit;
 use crate::rules::result::results_json;
 use crate::rules::{FileResult, LoadedRules};
 use clap::Parser;
@@ -23,6 +24,15 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
+    if let Some(Tool::Rules(command)) = &options.tool {
+        return match kit::run(command).and_then(|(text, status)| print(&text).map(|()| status)) {
+            Ok(status) => ExitCode::from(status),
+            Err(message) => {
+                let _ = writeln!(std::io::stderr(), "falco-sensor: {message}");
+                ExitCode::from(2)
+            }
+        };
+    }
     match act(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

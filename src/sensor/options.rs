@@ -1,7 +1,8 @@
 //! The command line, declared once: parser, `--help`, the man page and its test come from here.
 
 use super::config::Override;
-use clap::{Parser, ValueEnum};
+use crate::kit::command::RulesCommand;
+use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// How lists are written.
@@ -12,12 +13,30 @@ pub enum ListFormat {
     Json,
 }
 
+/// What the program can do besides watching.
+#[derive(Subcommand, Debug)]
+pub enum Tool {
+    /// Tools for those who write rules
+    #[command(subcommand)]
+    Rules(RulesCommand),
+}
+
 /// Watches the system calls of this host and reports what the rules say.
 #[derive(Parser, Debug)]
-#[command(name = "falco-sensor", disable_version_flag = true, disable_help_flag = true, max_term_width = 100)]
+#[command(
+    name = "falco-sensor",
+    disable_version_flag = true,
+    disable_help_flag = true,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
 pub struct Options {
+    #[command(subcommand)]
+    pub tool: Option<Tool>,
+
     /// Print this help
-    #[arg(short = 'h', long, action = clap::ArgAction::Help)]
+    #[arg(short = 'h', long, global = true, action = clap::ArgAction::Help)]
     pub help: Option<bool>,
 
     /// Configuration file [default: /etc/falco-sensor/falco-sensor.yaml, else /etc/falco/falco.yaml]
