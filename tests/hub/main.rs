@@ -5,6 +5,7 @@ mod conformance;
 mod delivery;
 mod documents;
 mod input;
+mod outputs;
 mod process;
 mod receivers;
 mod sidekick;

@@ -225,7 +225,12 @@ pub struct Receiver {
 
 impl Receiver {
     pub fn http(mode: Mode) -> Receiver {
-        Self::new(mode, serve_http)
+        Self::new(mode, |stream, mode, received| serve_http(stream, mode, received, |_| (200, String::new())))
+    }
+
+    /// Answers what `respond` says: a status and a body.
+    pub fn answering(respond: impl Fn(&Received) -> (u16, String) + Send + Sync + 'static) -> Receiver {
+        Self::new(Mode::Up, move |stream, mode, received| serve_http(stream, mode, received, &respond))
     }
 
     /// A line is received when the connection was closed behind it, as syslog servers do.
@@ -233,7 +238,11 @@ impl Receiver {
         Self::new(mode, serve_lines)
     }
 
-    fn new(mode: Mode, serve: fn(TcpStream, &AtomicU8, &Mutex<Vec<Received>>)) -> Receiver {
+    fn new(
+        mode: Mode,
+        serve: impl Fn(TcpStream, &AtomicU8, &Mutex<Vec<Received>>) + Send + Sync + 'static,
+    ) -> Receiver {
+        let serve = Arc::new(serve);
         let receiver =
             Receiver { port: free_port(), mode: Arc::new(AtomicU8::new(mode as u8)), received: Arc::default() };
         let (port, mode, received) = (receiver.port, receiver.mode.clone(), receiver.received.clone());
@@ -252,7 +261,7 @@ impl Receiver {
                     };
                     stream.set_nonblocking(false).expect("blocking");
                     stream.set_read_timeout(Some(Duration::from_millis(50))).expect("timeout");
-                    let (mode, received) = (mode.clone(), received.clone());
+                    let (mode, received, serve) = (mode.clone(), received.clone(), serve.clone());
                     std::thread::spawn(move || serve(stream, &mode, &received));
                 }
             }
@@ -312,7 +321,12 @@ fn go_on(mode: &AtomicU8) -> bool {
     !is(mode, Mode::Killed)
 }
 
-fn serve_http(mut stream: TcpStream, mode: &AtomicU8, received: &Mutex<Vec<Received>>) {
+fn serve_http(
+    mut stream: TcpStream,
+    mode: &AtomicU8,
+    received: &Mutex<Vec<Received>>,
+    respond: impl Fn(&Received) -> (u16, String),
+) {
     let mut bytes = Vec::new();
     loop {
         let end = loop {
@@ -339,11 +353,13 @@ fn serve_http(mut stream: TcpStream, mode: &AtomicU8, received: &Mutex<Vec<Recei
         if !go_on(mode) {
             return;
         }
-        let answer = if is(mode, Mode::Failing) { "503 Service Unavailable" } else { "200 OK" };
+        let request = Received { method, path, headers, body };
+        let (status, answer) = if is(mode, Mode::Failing) { (503, String::new()) } else { respond(&request) };
         if is(mode, Mode::Up) {
-            received.lock().expect("lock").push(Received { method, path, headers, body });
+            received.lock().expect("lock").push(request);
         }
-        if stream.write_all(format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n").as_bytes()).is_err() {
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{answer}", answer.len());
+        if stream.write_all(answer.as_bytes()).is_err() {
             return;
         }
     }

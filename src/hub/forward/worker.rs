@@ -246,18 +246,20 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes what is due of the alerts that were put aside.
-    async fn fill_held(&mut self) -> Result<(), SpoolError> {
+    /// Takes what is due of the alerts that were put aside. True when there may be more.
+    async fn fill_held(&mut self) -> Result<bool, SpoolError> {
         if self.down.is_some() && !self.waiting.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let here = |item: &Item| item.held.then_some(item.seq);
         let except: Vec<Seq> =
             self.waiting.iter().filter_map(here).chain(self.in_flight.values().flatten().filter_map(here)).collect();
         if except.len() >= CHUNK {
-            return Ok(());
+            return Ok(true);
         }
-        for held in self.spool.held(&self.name, now(), except, CHUNK).await? {
+        let due = self.spool.held(&self.name, now(), except, CHUNK).await?;
+        let more = due.len() == CHUNK;
+        for held in due {
             self.waiting.push_back(Item {
                 seq: held.seq,
                 received: held.received,
@@ -267,7 +269,7 @@ impl Worker {
                 since: Instant::now(),
             });
         }
-        Ok(())
+        Ok(more)
     }
 
     /// How many of the waiting, from the first, go together now.
@@ -482,8 +484,9 @@ impl Worker {
 
     async fn look(&mut self, latest: Seq) -> Result<(), SpoolError> {
         let (held, dead_letters) = self.spool.held_count(&self.name).await?;
-        if held > 0 {
-            self.fill_held().await?;
+        if held > 0 && self.fill_held().await? {
+            // There are more: they need not wait as long as those that are not due.
+            self.looked = Instant::now().checked_sub(LOOK_EVERY - SAVE_EVERY).unwrap_or(self.looked);
         }
         let queue = (latest - self.read_to).max(0) + i64::try_from(self.unsettled.len()).unwrap_or(i64::MAX);
         let oldest = if queue > 0 { self.spool.received_after(self.cursor()).await? } else { None };
