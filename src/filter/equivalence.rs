@@ -83,14 +83,16 @@ impl Scheme for TestScheme {
     }
 }
 
-const WORDS: [&str; 10] = ["", "a", "ab", "abc", "/a/b", "/a", "b/c", "A", "YWI=", "aXb"];
+const WORDS: [&str; 13] = ["", "a", "ab", "abc", "/a/b", "/a", "b/c", "A", "YWI=", "aXb", "\u{e9}a", "-a", "-bab"];
+/// What only events have: text that is not UTF-8.
+const BROKEN: [&[u8]; 2] = [b"\xff", b"a\xffb"];
 const ADDRESSES: [&str; 4] = ["10.0.0.1", "10.1.0.1", "192.168.0.1", "::1"];
 
 #[derive(Clone, Debug)]
 struct TestEvent {
     code: u16,
     call: &'static str,
-    text: [Option<&'static str>; 5],
+    text: [Option<&'static [u8]>; 4],
     number: [Option<i64>; 3],
     double: Option<i32>,
     bool: Option<bool>,
@@ -106,7 +108,7 @@ fn ip(i: usize) -> Value<'static> {
 
 impl Extract for TestEvent {
     fn extract<'a>(&'a self, field: &FieldUse, arena: &'a Bump) -> Option<Value<'a>> {
-        let text = |i: usize| self.text[i].map(str::as_bytes);
+        let text = |i: usize| self.text[i];
         let texts = || {
             let values = self.texts.iter().map(|t| Value::Str(t.as_bytes()));
             (!self.texts.is_empty()).then(|| Value::List(arena.alloc_slice_fill_iter(values)))
@@ -143,11 +145,12 @@ fn word() -> impl Strategy<Value = &'static str> {
 }
 
 fn event() -> impl Strategy<Value = TestEvent> {
-    let maybe_word = || prop::option::weighted(0.8, word());
+    let any_word = || prop_oneof![9 => word().prop_map(str::as_bytes), 1 => prop::sample::select(&BROKEN[..])];
+    let maybe_word = || prop::option::weighted(0.8, any_word());
     let number = || prop::option::weighted(0.8, prop::sample::select(vec![-1i64, 0, 1, 2, 7, 1 << 40]));
     (
         (0..6u16, prop::sample::select(vec!["getpid", "getuid"])),
-        prop::array::uniform5(maybe_word()),
+        prop::array::uniform4(maybe_word()),
         prop::array::uniform3(number()),
         (prop::option::of(-1..3i32), prop::option::of(any::<bool>())),
         prop::collection::vec(0..ADDRESSES.len(), 0..3),
@@ -197,10 +200,7 @@ fn leaf() -> BoxedStrategy<String> {
             "join(\"/\", (t.text, t.unsigned, \"b\"))",
         ])
     };
-    let text_op = || {
-        choose(&["=", "==", "!=", "<", "<=", ">", ">=", "contains", "icontains", "startswith", "endswith"])
-            .prop_filter("numeric operators take numbers", |op| !op.starts_with(['<', '>']))
-    };
+    let text_op = || choose(&["=", "==", "!=", "contains", "icontains", "startswith", "endswith"]);
     let words = || word().prop_map(quoted);
     let pattern = || {
         prop::collection::vec(choose(&["a", "b", "c", "*", "?", "/", "A", "X"]), 0..5)
@@ -214,7 +214,7 @@ fn leaf() -> BoxedStrategy<String> {
     };
     let modifier = || choose(&["oneof", "anyof", "allof"]);
     let set_op = || choose(&["in", "intersects"]);
-    let number_field = || choose(&["t.unsigned", "t.signed", "len(t.text)", "len(t.list)"]);
+    let number_field = || choose(&["t.unsigned", "t.small", "t.signed", "len(t.text)", "len(t.list)", "len(t.bytes)"]);
     prop_oneof![
         (text_field(), text_op(), words()).prop_map(|(f, o, v)| format!("{f} {o} {v}")),
         (text_field(), set_op(), list(words())).prop_map(|(f, o, v)| format!("{f} {o} {v}")),
@@ -222,8 +222,35 @@ fn leaf() -> BoxedStrategy<String> {
         (text_field(), choose(&["glob", "iglob"]), pattern()).prop_map(|(f, o, v)| format!("{f} {o} {v}")),
         (text_field(), choose(&["a.*", "^/a", "[ab]+c?", ".*(b|c)", "a+"]).prop_map(quoted))
             .prop_map(|(f, v)| format!("{f} regex {v}")),
-        (text_field(), choose(&["=", "!=", "contains", "startswith", "glob"]), modifier(), list(words()))
+        // The grammar gives these numbers to compare with; texts compare with their digits.
+        (text_field(), choose(&["<", "<=", ">", ">="]), number()).prop_map(|(f, o, v)| format!("{f} {o} {v}")),
+        (
+            text_field(),
+            choose(&["=", "==", "!=", "contains", "icontains", "startswith", "endswith", "glob", "iglob", "regex"]),
+            modifier(),
+            list(choose(&["", "a", "ab", "/a", "A", "b/c"]).prop_map(quoted))
+        )
             .prop_map(|(f, o, m, v)| format!("{f} {o} {m} {v}")),
+        (number_field(), choose(&["=", "!="]), modifier(), list(number()))
+            .prop_map(|(f, o, m, v)| format!("{f} {o} {m} {v}")),
+        (
+            choose(&["bcontains", "bstartswith"]),
+            modifier(),
+            list(choose(&["61", "6162", "ff"]).prop_map(str::to_owned))
+        )
+            .prop_map(|(o, m, v)| format!("t.bytes {o} {m} {v}")),
+        (set_op(), list(words())).prop_map(|(o, v)| format!("t.bytes {o} {v}")),
+        (set_op(), list(choose(&["true", "false"]).prop_map(str::to_owned)))
+            .prop_map(|(o, v)| format!("t.bool {o} {v}")),
+        (set_op(), list(choose(&["-1", "0", "1", "2"]).prop_map(str::to_owned)))
+            .prop_map(|(o, v)| format!("t.double {o} {v}")),
+        (set_op(), list(choose(&["22", "80", "0"]).prop_map(str::to_owned)))
+            .prop_map(|(o, v)| format!("t.ports {o} {v}")),
+        (choose(&["=", "!="]), modifier(), list(choose(&["22", "80", "0"]).prop_map(str::to_owned)))
+            .prop_map(|(o, m, v)| format!("t.ports {o} {m} {v}")),
+        (set_op(), list(words())).prop_map(|(o, v)| format!("getopt(t.list, \"a:b\") {o} {v}")),
+        (choose(&["a", "b"]), choose(&["=", "!=", "startswith"]), words())
+            .prop_map(|(x, o, v)| format!("getopt(t.list, \"a:b\")[{x}] {o} {v}")),
         (choose(&["t.bytes"]), choose(&["=", "!=", "contains", "startswith", "endswith"]), words())
             .prop_map(|(f, o, v)| format!("{f} {o} {v}")),
         choose(&["bcontains", "bstartswith"])
@@ -241,14 +268,45 @@ fn leaf() -> BoxedStrategy<String> {
         (number_op(), choose(&["22", "80", "0"])).prop_map(|(o, v)| format!("t.ports {o} {v}")),
         (choose(&["t.list", "toupper(t.list)"]), set_op(), list(words())).prop_map(|(f, o, v)| format!("{f} {o} {v}")),
         (set_op(), list(number())).prop_map(|(o, v)| format!("t.numbers {o} {v}")),
-        choose(&["t.text", "t.ancestor", "t.ips", "t.list", "b64(t.text)", "t.double"])
-            .prop_map(|f| format!("{f} exists")),
+        choose(&[
+            "t.text",
+            "t.ancestor",
+            "t.ips",
+            "t.list",
+            "b64(t.text)",
+            "t.double",
+            "t.bytes",
+            "evt.type",
+            "getopt(t.list, \"a\")[a]"
+        ])
+        .prop_map(|f| format!("{f} exists")),
         (
             choose(&["=", "!=", "contains", "icontains", "startswith", "endswith", "glob", "<", ">="]),
             choose(&["val(t.other)", "tolower(t.other)"])
         )
             .prop_map(|(o, v)| format!("t.text {o} {v}")),
-        Just("t.unsigned >= val(t.unsigned)".to_owned()),
+        (number_op(), choose(&["val(t.unsigned)", "len(t.list)", "len(t.text)"]))
+            .prop_map(|(o, v)| format!("t.unsigned {o} {v}")),
+        (choose(&["t.text", "tolower(t.other)"]), set_op(), choose(&["val(t.text)", "val(t.other)"]))
+            .prop_map(|(f, o, v)| format!("{f} {o} {v}")),
+        (choose(&["t.list", "toupper(t.list)"]), set_op(), choose(&["val(t.list)", "toupper(t.list)"]))
+            .prop_map(|(f, o, v)| format!("{f} {o} {v}")),
+        choose(&[
+            "t.ip = val(t.ip)",
+            "t.ip != val(t.ip)",
+            "t.double <= val(t.double)",
+            "t.bool = val(t.bool)",
+            "t.numbers intersects val(t.numbers)",
+            "t.bytes contains val(t.bytes)",
+            "t.bytes bstartswith val(t.bytes)",
+            "t.small < val(t.small)",
+            "t.signed >= val(t.signed)",
+        ])
+        .prop_map(str::to_owned),
+        (choose(&["=", "!="]), modifier(), list(choose(&["open", "close", "getuid"]).prop_map(str::to_owned)))
+            .prop_map(|(o, m, v)| format!("evt.type {o} {m} {v}")),
+        (choose(&["contains", "startswith", "endswith"]), choose(&["open", "close", "getpid"]))
+            .prop_map(|(o, v)| format!("evt.type {o} {v}")),
         (choose(&["=", "!="]), choose(&["open", "close", "getpid"])).prop_map(|(o, v)| format!("evt.type {o} {v}")),
         list(choose(&["open", "close", "getuid"]).prop_map(str::to_owned)).prop_map(|v| format!("evt.type in {v}")),
     ]
@@ -322,7 +380,7 @@ fn rules_are_tried_in_order_and_the_first_match_can_end_it() {
     let event = TestEvent {
         code: 0,
         call: "",
-        text: [Some("a"); 5],
+        text: [Some(b"a"); 4],
         number: [None; 3],
         double: None,
         bool: None,

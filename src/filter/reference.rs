@@ -151,8 +151,8 @@ fn scalar(op: Op, v: &Value<'_>, ty: Type, text: &Text, scheme: &dyn Scheme) -> 
             order(op, *n, u64::from(port))
         }
         (Group::Unsigned, Value::U64(n)) => match shown.parse::<i128>() {
-            Ok(literal) if literal < 0 => order(op, *n, literal as i64 as u64),
-            Ok(literal) => order(op, *n, literal as u64),
+            // Literals wrap around at the width of the type.
+            Ok(literal) => order(op, *n, literal.rem_euclid(1 << bits(ty)) as u64),
             Err(_) => false,
         },
         (Group::Signed, Value::I64(n)) => shown.parse::<i64>().is_ok_and(|literal| order(op, *n, literal)),
@@ -161,6 +161,15 @@ fn scalar(op: Op, v: &Value<'_>, ty: Type, text: &Text, scheme: &dyn Scheme) -> 
         (Group::Addr, Value::Ip(ip)) => shown.parse::<IpAddr>().is_ok_and(|literal| order(op, *ip, literal)),
         (Group::Net, Value::Ip(ip)) => inside(*ip, &shown) != (op == Op::Ne),
         _ => false,
+    }
+}
+
+fn bits(ty: Type) -> u32 {
+    match ty {
+        Type::Uint8 | Type::Flags8 | Type::EnumFlags8 | Type::SigType => 8,
+        Type::Uint16 | Type::Flags16 | Type::EnumFlags16 | Type::SyscallId => 16,
+        Type::Uint32 | Type::Flags32 | Type::EnumFlags32 | Type::Mode => 32,
+        _ => 64,
     }
 }
 
