@@ -5,7 +5,7 @@
 use super::config::{Config, Instance, Problem};
 use super::enrich::Enrich;
 use super::forward::worker::{Policy, Route, Shared, Status, Target, Worker};
-use super::forward::{Context, Forward, KINDS, Work};
+use super::forward::{Context, Forward, Work};
 use super::input::listen::{self, Listener, Paths};
 use super::input::{Input, router};
 use super::metrics::{Counts, Metrics};
@@ -120,7 +120,7 @@ impl Hub {
             workers.push(tokio::spawn(worker.await?.run(stopped.clone())));
         }
         let enabled: Vec<_> = config.instances.iter().map(|instance| instance.name.as_str()).collect();
-        tracing::info!("Enabled Outputs: [{}] of {} kinds", enabled.join(" "), KINDS.len());
+        tracing::info!("Enabled Outputs: [{}]", enabled.join(" "));
 
         let input = Arc::new(Input {
             spool: spool.clone(),

@@ -2,6 +2,7 @@
 
 use crate::conformance::{self, Outcome, Tally, check, text};
 use falco_sensor::hub::alert::{Alert, Priority, Time, first_value};
+use falco_sensor::hub::config::keys::Type;
 use falco_sensor::hub::config::{Config, Sources, parse};
 use falco_sensor::hub::forward::alertmanager::safe_label;
 use falco_sensor::hub::forward::http::{Answer, Request, endpoint, outcome, status_text};
@@ -46,6 +47,12 @@ fn config(case: &Value) -> Config {
                 section[step] = json!({});
             }
             section = &mut section[step];
+        }
+        // What a case does not give is empty in it, not what the configuration would put there.
+        for key in kind.tables().into_iter().flatten().filter(|key| key.kind == Type::Text && !key.default.is_empty()) {
+            if section.get(key.name).is_none() {
+                section[key.name] = json!("");
+            }
         }
         for key in kind.required {
             let given = section.get(key).is_some_and(|value| value.as_str() != Some("") && !value.is_null());

@@ -91,6 +91,25 @@ impl Field {
     }
 }
 
+/// `text`, or `otherwise` when it is empty.
+pub fn or(text: &str, otherwise: &str) -> String {
+    if text.is_empty() { otherwise.to_owned() } else { text.to_owned() }
+}
+
+/// A message as Slack defined it and others took over.
+#[derive(serde::Serialize)]
+pub struct Message<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub username: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub icon_url: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub channel: &'a str,
+    pub attachments: [Attachment<'a>; 1],
+}
+
 /// An attachment as Slack defined it and others took over.
 #[derive(serde::Serialize)]
 pub struct Attachment<'a> {

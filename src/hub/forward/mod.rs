@@ -12,16 +12,26 @@ pub mod kind;
 pub mod worker;
 
 pub mod alertmanager;
+pub mod datadog;
+pub mod discord;
 pub mod dogstatsd;
+pub mod dynatrace;
 pub mod elasticsearch;
 pub mod file;
+pub mod googlechat;
+pub mod influxdb;
 pub mod loki;
+pub mod mattermost;
 pub mod nats;
+pub mod pagerduty;
 pub mod prometheus;
 pub mod redis;
 pub mod slack;
+pub mod splunk;
 pub mod statsd;
 pub mod syslog;
+pub mod teams;
+pub mod telegram;
 pub mod webhook;
 
 pub use kind::{Context, Kind, Work};
@@ -33,16 +43,26 @@ use std::time::Duration;
 /// Every kind of output.
 pub const KINDS: &[&Kind] = &[
     &alertmanager::KIND,
+    &datadog::KIND,
+    &discord::KIND,
     &dogstatsd::KIND,
+    &dynatrace::KIND,
     &elasticsearch::KIND,
     &file::KIND,
+    &googlechat::KIND,
+    &influxdb::KIND,
     &loki::KIND,
+    &mattermost::KIND,
     &nats::KIND,
+    &pagerduty::KIND,
     &prometheus::KIND,
     &redis::KIND,
     &slack::KIND,
+    &splunk::KIND,
     &statsd::KIND,
     &syslog::KIND,
+    &teams::KIND,
+    &telegram::KIND,
     &webhook::KIND,
 ];
 

@@ -1,6 +1,8 @@
 //! Slack: an incoming webhook with one attachment.
 
-use super::chat::{Attachment, COLOR_ICON, FOOTER, Field, MESSAGE_FORMAT, OUTPUT_FORMAT, color, template, text};
+use super::chat::{
+    Attachment, COLOR_ICON, FOOTER, Field, ICON, MESSAGE_FORMAT, Message, OUTPUT_FORMAT, color, or, template, text,
+};
 use super::http::{Payload, Request, endpoint};
 use super::{Context, Failure, Kind, Work};
 use crate::hub::alert::Alert;
@@ -42,27 +44,14 @@ struct Slack {
     template: Option<Template>,
 }
 
-#[derive(serde::Serialize)]
-struct Message<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    username: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    icon_url: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    channel: &'a str,
-    attachments: [Attachment<'a>; 1],
-}
-
 fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
     let settings = context.settings;
     let text = |key: &str| settings.text(key).to_owned();
     Ok(Box::new(Slack {
         url: endpoint(settings.text("webhookurl"))?,
         channel: text("channel"),
-        footer: text("footer"),
-        icon: text("icon"),
+        footer: or(settings.text("footer"), FOOTER),
+        icon: or(settings.text("icon"), ICON),
         username: text("username"),
         format: text("outputformat"),
         template: template(settings.text("messageformat"))?,

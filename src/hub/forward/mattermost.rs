@@ -1,0 +1,87 @@
+//! Mattermost: an incoming webhook with one attachment, as Slack's.
+
+use super::chat::{Attachment, FOOTER, Field, ICON, MESSAGE_FORMAT, Message, OUTPUT_FORMAT, color, or, template, text};
+use super::http::{Payload, Request, endpoint};
+use super::{Context, Failure, Kind, Work};
+use crate::hub::alert::Alert;
+use crate::hub::config::keys::{HTTP, Key};
+use crate::hub::json::go;
+use crate::hub::template::Template;
+use std::sync::Arc;
+
+pub const KIND: Kind = Kind {
+    section: "mattermost",
+    label: "Mattermost",
+    destination: "mattermost",
+    category: "chat",
+    meaning: "A message with an attachment for each alert.",
+    required: &["webhookurl"],
+    keys: &[
+        &[
+            Key::secret("webhookurl", "address of the incoming webhook"),
+            Key::text("footer", "", "text below the attachment, where it is not the usual one"),
+            Key::text("icon", "", "picture beside the message, where it is not the usual one"),
+            Key::text("username", "Falcosidekick", "who seems to write"),
+            OUTPUT_FORMAT,
+            MESSAGE_FORMAT,
+        ],
+        HTTP,
+    ],
+    shared: &[],
+    work: Work::Http(make),
+};
+
+struct Mattermost {
+    url: String,
+    footer: String,
+    icon: String,
+    username: String,
+    format: String,
+    template: Option<Template>,
+}
+
+fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
+    let settings = context.settings;
+    Ok(Box::new(Mattermost {
+        url: endpoint(settings.text("webhookurl"))?,
+        footer: or(settings.text("footer"), FOOTER),
+        icon: or(settings.text("icon"), ICON),
+        username: settings.text("username").to_owned(),
+        format: settings.text("outputformat").to_owned(),
+        template: template(settings.text("messageformat"))?,
+    }))
+}
+
+impl Payload for Mattermost {
+    fn requests(&self, alerts: &[Arc<Alert>]) -> Result<Vec<Request>, Failure> {
+        Ok(alerts.iter().map(|alert| Request::post(&*self.url, go(&self.message(alert)))).collect())
+    }
+}
+
+impl Mattermost {
+    fn message<'a>(&'a self, alert: &'a Alert) -> Message<'a> {
+        let mut fields = Vec::new();
+        if self.format != "text" {
+            fields.push(Field::new("rule", &*alert.rule));
+            fields.extend(Field::hostname(alert));
+            fields.push(Field::new("priority", alert.priority.name()));
+            fields.push(Field::new("source", &*alert.source));
+            fields.extend(Field::tags(alert));
+            fields.extend(alert.text_fields().map(|(name, value)| Field::new(name, value)));
+            fields.push(Field::time(alert));
+        }
+        Message {
+            text: text(self.template.as_ref(), alert),
+            username: &self.username,
+            icon_url: &self.icon,
+            channel: "",
+            attachments: [Attachment {
+                fallback: &alert.output,
+                color: color(alert.priority),
+                text: if self.format == "fields" { "" } else { &alert.output },
+                fields,
+                footer: &self.footer,
+            }],
+        }
+    }
+}
