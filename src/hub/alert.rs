@@ -276,6 +276,11 @@ pub fn first_value(body: &[u8]) -> Result<Box<RawValue>, Refused> {
     }
 }
 
+/// What a sender wrote, fit to be shown and logged.
+fn shown(text: &str) -> String {
+    super::json::head(text, 100).escape_debug().to_string()
+}
+
 fn string(key: &'static str, raw: &RawValue) -> Result<String, Refused> {
     match Json::from_raw(raw) {
         Ok(Json::String(text)) => Ok(text),
@@ -332,12 +337,12 @@ pub fn decode(value: &RawValue) -> Result<Alert, Refused> {
     alert.priority = Priority::from_name(&priority);
     match () {
         () if priority.is_empty() => return Err(Refused::Missing("priority")),
-        () if alert.priority == Priority::Unknown => return Err(Refused::Priority(priority)),
+        () if alert.priority == Priority::Unknown => return Err(Refused::Priority(shown(&priority))),
         () if alert.rule.is_empty() => return Err(Refused::Missing("rule")),
         () if time.is_empty() => return Err(Refused::Missing("time")),
         () => {}
     }
-    alert.time = Time::parse(&time).ok_or(Refused::Time(time))?;
+    alert.time = Time::parse(&time).ok_or_else(|| Refused::Time(shown(&time)))?;
     if alert.time.is_zero() {
         return Err(Refused::Missing("time"));
     }

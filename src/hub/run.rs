@@ -7,7 +7,7 @@ use super::enrich::Enrich;
 use super::forward::worker::{Policy, Route, Shared, Status, Target, Worker};
 use super::forward::{Context, Forward, Work};
 use super::input::listen::{self, Listener, Paths};
-use super::input::{Input, router};
+use super::input::{Input, MEMORY, router};
 use super::metrics::{Counts, Metrics};
 use super::spool::{Limits, Spool, SpoolError};
 use super::tls::{self, Files, Tls};
@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +102,13 @@ impl Hub {
         let metrics = Arc::new(Metrics::new(core, made.counts)?);
         let spool = Spool::open(&directory(config), limits(config))?;
         metrics.limit.set(core.int("hub.maxsize"));
+        for (output, number) in spool.forsaken(limits(config).outputs).await? {
+            tracing::warn!(
+                output,
+                number,
+                "alerts wait for an output that is no longer configured: they go when they are old"
+            );
+        }
 
         let (stop, stopped) = watch::channel(false);
         let (mut shared, mut workers) = (Vec::new(), Vec::new());
@@ -128,6 +135,7 @@ impl Hub {
             metrics,
             outputs: shared.clone(),
             token: core.text("hub.token").to_owned(),
+            memory: Semaphore::new(MEMORY),
             body_max: usize::try_from(core.int("hub.maxbody")).unwrap_or(0),
         });
         let router = router(input);

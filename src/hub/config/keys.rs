@@ -96,7 +96,7 @@ pub const CORE: &[Key] = &[
     Key::text("hub.directory", "/var/lib/falco-hub", "where alerts are kept; STATE_DIRECTORY of systemd if unset"),
     Key::text("hub.socket", "", "path of a unix socket that takes alerts as well"),
     Key::secret("hub.token", "token that senders must give (Authorization: Bearer)"),
-    Key::new("hub.maxbody", Size, "16MiB", "largest body that is taken"),
+    Key::new("hub.maxbody", Size, "4MiB", "largest body that is taken"),
     Key::new("hub.maxsize", Size, "2GiB", "size of the database at which the oldest delivered alerts go"),
     Key::new("hub.retention", Duration(Unit::Seconds), "30d", "age at which delivered alerts go; 0 keeps them"),
     Key::new(

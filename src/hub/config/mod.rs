@@ -9,7 +9,7 @@ pub mod value;
 use super::alert::Priority;
 use super::forward::{KINDS, Kind, Work};
 use crate::rules::yaml::{self, Mark, Node, Yaml};
-use keys::{CORE, INSTANCE, Key, variable};
+use keys::{CORE, INSTANCE, Key, Type, variable};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -231,6 +231,11 @@ pub fn all_keys() -> Vec<(String, &'static Key)> {
     keys
 }
 
+/// Nothing between quotes, for a key that has no such value: as if the key were absent.
+fn blank(kind: Type, node: &Node) -> bool {
+    node.text().is_some_and(|text| text.trim().is_empty()) && !matches!(kind, Type::Text | Type::Secret)
+}
+
 fn known(path: &str) -> bool {
     all_keys().iter().any(|(known, _)| known == path)
 }
@@ -317,7 +322,7 @@ impl Reader<'_> {
         }
         match node {
             None => default(),
-            Some(node) if node.is_null() => default(),
+            Some(node) if node.is_null() || blank(key.kind, node) => default(),
             Some(node) => value::from_yaml(key.kind, node).unwrap_or_else(|(message, node)| {
                 self.problem(node.mark, format!("{path}: {message}"));
                 default()

@@ -56,6 +56,18 @@ fn several_instances_of_a_kind() {
 }
 
 #[test]
+fn empty_values_are_as_absent() {
+    let text = "listenport: ''\nslack: {webhookurl: http://x, outputformat: '', footer: '', checkcert: ''}\n";
+    let config = read(text, &[("SLACK_USERNAME", "")], &[]).expect("valid");
+    let slack = &config.instances[0].settings;
+    assert_eq!(
+        (config.core.int("listenport"), slack.text("outputformat"), slack.flag("checkcert")),
+        (2801, "all", true)
+    );
+    assert_eq!((slack.text("footer"), slack.text("username")), ("", "Falcosidekick"), "a text may be empty");
+}
+
+#[test]
 fn mistakes_name_their_place() {
     for (text, expected) in [
         ("listenport: x", "hub.yaml:1:13: listenport: 'x' is not a whole number"),

@@ -9,6 +9,7 @@ use crate::hub::alert::Alert;
 use crate::hub::json::head;
 use base64::Engine as _;
 use flate2::{Compression, write::GzEncoder};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Method, StatusCode};
 use std::collections::VecDeque;
 use std::io::Write as _;
@@ -125,7 +126,9 @@ pub fn status_text(status: StatusCode, body: &str) -> String {
         429 => "exceeding post rate limit",
         _ => status.canonical_reason().unwrap_or("unknown status"),
     };
-    format!("{}: {}", status.as_u16(), head(text, 300))
+    // What a server says is shown to people and logged.
+    let text: String = head(text, 300).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("{}: {text}", status.as_u16())
 }
 
 /// Delivered, or which kind of failure a status is.
@@ -149,6 +152,11 @@ pub fn client(context: &Context, check: bool, mutual: bool) -> Result<Client, St
     Client::builder()
         .tls_backend_preconfigured(context.tls.client(check, mutual, None)?)
         .user_agent("Falcosidekick")
+        .redirect(Policy::custom(|attempt| {
+            // Any other redirection would become a GET: answered, but nothing delivered.
+            let keeps = matches!(attempt.status().as_u16(), 307 | 308);
+            if keeps && attempt.previous().len() < 10 { attempt.follow() } else { attempt.stop() }
+        }))
         .connect_timeout(Duration::from_secs(10))
         .pool_idle_timeout(Duration::from_secs(30))
         .build()

@@ -19,6 +19,7 @@ use axum::routing::{any, get};
 use serde_json::value::RawValue;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// What the handlers share.
 pub struct Input {
@@ -29,8 +30,12 @@ pub struct Input {
     /// What senders must present; nothing when anybody may send.
     pub token: String,
     pub body_max: usize,
+    /// Memory for bodies, in KiB.
+    pub memory: Semaphore,
 }
 
+/// KiB of bodies that are read at the same time; who comes then waits.
+pub const MEMORY: usize = 256 << 10;
 /// Alerts of one request.
 const BATCH_MAX: usize = 10_000;
 const BODY_WITHIN: Duration = Duration::from_secs(60);
@@ -55,8 +60,12 @@ async fn metrics(State(input): State<Arc<Input>>) -> Response {
     let metrics = &input.metrics;
     metrics.used.set(state.used);
     metrics.full.set(i64::from(state.full));
-    metrics.removed.inc_by(state.removed.saturating_sub(metrics.removed.get()));
-    metrics.dead_letters_removed.inc_by(state.dead_letters_removed.saturating_sub(metrics.dead_letters_removed.get()));
+    for (counter, number) in
+        [(&metrics.removed, state.removed), (&metrics.dead_letters_removed, state.dead_letters_removed)]
+    {
+        counter.reset();
+        counter.inc_by(number);
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.text()).into_response()
 }
 
@@ -153,6 +162,16 @@ async fn accept(input: &Arc<Input>, request: Request) -> Result<Response, Reject
     allowed(input, request.method(), request.headers())?;
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let lines = kind.starts_with("application/x-ndjson") || kind.starts_with("application/jsonl");
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    let kib = length.unwrap_or(input.body_max).min(input.body_max).div_ceil(1024).min(MEMORY);
+    let permits = input.memory.acquire_many(u32::try_from(kib).unwrap_or(u32::MAX));
+    let _permit = match tokio::time::timeout(BODY_WITHIN, permits).await {
+        Ok(Ok(permit)) => permit,
+        _ => {
+            let text = "Please send it again later: too much is being received\n".to_owned();
+            return Err(Rejected(StatusCode::SERVICE_UNAVAILABLE, "busy", text));
+        }
+    };
     let body = body(request.into_body(), input.body_max).await?;
     let read = |value: Box<RawValue>| decode(&value);
     if lines {

@@ -283,6 +283,19 @@ impl Spool {
         .await
     }
 
+    /// Outputs that were configured once and are not any more, and how many alerts each has not got.
+    pub async fn forsaken(self: &Arc<Self>, configured: Vec<String>) -> Result<Vec<(String, i64)>, SpoolError> {
+        self.with_reader(move |connection| {
+            let sql = "SELECT output, (SELECT count(*) FROM alerts WHERE alerts.seq > cursors.seq) + \
+                       (SELECT count(*) FROM held WHERE held.output = cursors.output) FROM cursors";
+            let mut statement = connection.prepare(sql)?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rows: Vec<(String, i64)> = rows.collect::<Result<_, _>>()?;
+            Ok(rows.into_iter().filter(|(output, number)| *number > 0 && !configured.contains(output)).collect())
+        })
+        .await
+    }
+
     /// How many alerts of an output are put aside, and how many are dead letters.
     pub async fn held_count(self: &Arc<Self>, output: &str) -> Result<(i64, i64), SpoolError> {
         let output = output.to_owned();

@@ -44,6 +44,11 @@ impl Writer {
         // The highest number ever given, which may be of an alert that is gone.
         let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'alerts'";
         let latest = connection.query_row(sql, [], |row| row.get(0))?;
+        // What an output that is no longer configured left aside protects nothing.
+        connection.execute_batch("CREATE TEMP TABLE configured (output TEXT PRIMARY KEY) WITHOUT ROWID")?;
+        for output in &limits.outputs {
+            connection.execute("INSERT OR IGNORE INTO configured (output) VALUES (?1)", [output])?;
+        }
         let mut writer = Writer { connection, limits, recent, publish, state: State { latest, ..State::default() } };
         writer.measure()?;
         writer.publish.send_replace(writer.state);
@@ -177,14 +182,16 @@ impl Writer {
 
     fn tidy(&mut self) -> rusqlite::Result<()> {
         let settled = self.settled()?;
-        const WAITING: &str = "NOT EXISTS (SELECT 1 FROM held WHERE held.seq = alerts.seq AND NOT dead)";
-        const NEVER_HELD: &str = "NOT EXISTS (SELECT 1 FROM held WHERE held.seq = alerts.seq)";
+        const NOT_WAITING: &str = "NOT EXISTS (SELECT 1 FROM held JOIN configured USING (output) \
+                                   WHERE held.seq = alerts.seq AND NOT dead)";
+        const NEVER_HELD: &str = "NOT EXISTS (SELECT 1 FROM held JOIN configured USING (output) \
+                                  WHERE held.seq = alerts.seq)";
         if !self.limits.retention.is_zero() {
             let oldest = now() - i64::try_from(self.limits.retention.as_millis()).unwrap_or(i64::MAX);
-            let condition = format!("seq <= {settled} AND received < {oldest} AND {WAITING}");
+            let condition = format!("seq <= {settled} AND received < {oldest} AND {NOT_WAITING}");
             while self.remove(&condition)? > 0 {}
         }
-        for condition in [NEVER_HELD, WAITING] {
+        for condition in [NEVER_HELD, NOT_WAITING] {
             let condition = format!("seq <= {settled} AND {condition}");
             while self.state.used > self.limits.size && self.remove(&condition)? > 0 {}
         }
