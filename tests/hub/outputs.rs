@@ -167,15 +167,20 @@ fn slack() {
 #[test]
 fn redirections() {
     let target = Receiver::http(Mode::Up);
-    // The receiver's answers have no Location: a redirection that is not followed is what is looked at.
-    let moved = Receiver::answering(|_| (302, String::new()));
+    let url = target.url();
+    // Followed, the first would become a GET, which delivers nothing.
+    let moved = Receiver::answering(move |request| match request.path.as_str() {
+        "/302" => (302, format!("{url}/from302")),
+        _ => (307, format!("{url}/from307")),
+    });
     let hub = Hub::started(&json!({
-        "hub": quick(), "webhook": {"address": moved.url()},
-        "outputs": [{"kind": "webhook", "name": "target", "address": target.url()}],
+        "hub": quick(), "webhook": {"address": format!("{}/302", moved.url())},
+        "outputs": [{"kind": "webhook", "name": "kept", "address": format!("{}/307", moved.url())}],
     }));
     post(&hub, 0..3);
     let numbers: BTreeSet<_> = target.wait_for(3).iter().map(|r| number(&r.json())).collect();
     assert_eq!(numbers.len(), 3);
     wait_until("not delivered", SOON, || hub.output("webhook")["up"] == false);
     assert_eq!(hub.output("webhook")["last_success"], Value::Null);
+    assert!(target.all().iter().all(|r| r.path == "/from307" && r.method == "POST"), "{:?}", target.all());
 }

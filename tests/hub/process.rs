@@ -358,7 +358,9 @@ fn serve_http(
         if is(mode, Mode::Up) {
             received.lock().expect("lock").push(request);
         }
-        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{answer}", answer.len());
+        // A redirection's body is where it leads.
+        let more = if (300..400).contains(&status) { format!("Location: {answer}\r\n") } else { String::new() };
+        let answer = format!("HTTP/1.1 {status} X\r\n{more}Content-Length: {}\r\n\r\n{answer}", answer.len());
         if stream.write_all(answer.as_bytes()).is_err() {
             return;
         }
