@@ -273,7 +273,7 @@ fn transformers_and_fields_with_fields() {
         ("len(fd.name) > 10", true),
         ("b64(proc.env[B64]) = hi", true),
         // No base64: no value.
-        ("b64(fd.name) exists", false),
+        ("b64(proc.cmdline) exists", false),
         ("join(\"-\", (proc.name, \"x\")) = cat-x", true),
         ("concat(proc.name, proc.pname) = catbash", true),
         ("basename(proc.exepath) = val(proc.name)", true),

@@ -75,7 +75,9 @@ fn explanations_show_what_each_part_saw() {
     }
     let seen = explain("b");
     assert!(
-        seen.contains("-   fd.name = /etc/passwd   [fd.name: \"/etc/group\"]\n.   not\n\nThe rule does not match."),
+        seen.contains(
+            "-   fd.name = /etc/passwd   [fd.name: \"/etc/group\"]\n.   not proc.name = x\n\nThe rule does not match."
+        ),
         "{seen}"
     );
     assert!(explain("c").contains("does not listen to events of this type"));

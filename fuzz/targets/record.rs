@@ -3,43 +3,13 @@
 //! The input is a run of records as they lie in a ring: each as long as its header says, all aligned to 8 bytes.
 #![no_main]
 
-use bumpalo::Bump;
-use falco_sensor::event::fields::FIELDS;
+mod ask;
+
+use ask::ask_everything;
 use falco_sensor::event::live::LiveEvent;
 use falco_sensor::event::record::{self, Record};
 use falco_sensor::event::synthetic::{Process, Task, World};
-use falco_sensor::event::text::{Buffers, push_text, to_json};
-use falco_sensor::event::value::{ArgKind, Extract, FieldArg, FieldId, FieldUse};
 use libfuzzer_sys::fuzz_target;
-
-fn arguments(kind: ArgKind) -> &'static [Option<&'static str>] {
-    match kind {
-        ArgKind::None => &[None],
-        ArgKind::OptionalIndex => &[None, Some("1")],
-        ArgKind::RequiredIndex => &[Some("0"), Some("1")],
-        ArgKind::OptionalKey => &[None, Some("HOME")],
-        ArgKind::RequiredKey => &[Some("HOME")],
-        ArgKind::OptionalEither => &[None, Some("0"), Some("flags")],
-        ArgKind::RequiredEither => &[Some("0"), Some("2"), Some("flags"), Some("res"), Some("data")],
-    }
-}
-
-fn ask_everything(event: &LiveEvent<'_>) {
-    let mut out = Vec::new();
-    for (def, id) in FIELDS.iter().zip(0..) {
-        for argument in arguments(def.arg) {
-            let arg = match argument {
-                None => FieldArg::None,
-                Some(text) => text.parse().map_or_else(|_| FieldArg::Key((*text).into()), FieldArg::Index),
-            };
-            let (field, arena) = (FieldUse { id: FieldId(id), arg }, Bump::new());
-            let value = event.extract(&field, &arena);
-            out.clear();
-            push_text(value.as_ref(), def, event.number_format(&field), Buffers::Printable, &mut out);
-            let _ = to_json(value.as_ref(), def, Buffers::Base64);
-        }
-    }
-}
 
 fuzz_target!(|data: &[u8]| {
     let mut words = vec![0u64; data.len().div_ceil(8)];

@@ -3,8 +3,9 @@
 
 use falco_sensor::event::synthetic::{EventSpec, Fd, Process, Task, World};
 use falco_sensor::rules::{Environment, Loader};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 struct Corpus(PathBuf, usize);
 
@@ -61,7 +62,9 @@ fn main() {
     let mut config = Corpus::new(&root, "config");
     let text = fs::read_to_string(project.join("packaging/config/falco-sensor.yaml")).expect("our configuration");
     config.add(&text);
-    config.add("rules_files: [/etc/falco, ${HOME}/x]\njson_output: true\nengine: {kind: replay, replay: {capture_file: x}}\n");
+    config.add(
+        "rules_files: [/etc/falco, ${HOME}/x]\njson_output: true\nengine: {kind: replay, replay: {capture_file: x}}\n",
+    );
     config.add("rules:\n- disable: {rule: '*'}\n- enable: {tag: network}\nbase_syscalls: {custom_set: [open, '!close'], all: true}\n");
     config.add("append_output:\n- match: {source: syscall, tags: [a], rule: r}\n  extra_output: on %evt.hostname\n  extra_fields: [proc.name, {x: '%a.b'}]\n");
 
@@ -89,16 +92,31 @@ fn main() {
     let data = std::env::var("FALCO_CONFORMANCE").map_or_else(|_| project.join("../shared/conformance"), PathBuf::from);
     let mut capture = Corpus::new(&root, "capture");
     // The target's first byte says whether the rest is compressed.
-    let captures = ["captures/falco", "captures/libs"].into_iter().filter_map(|folder| fs::read_dir(data.join(folder)).ok());
+    let captures =
+        ["captures/falco", "captures/libs"].into_iter().filter_map(|folder| fs::read_dir(data.join(folder)).ok());
     for file in captures.flatten().flatten() {
         let bytes = fs::read(file.path()).expect("a capture");
-        let gzip = u8::from(bytes.starts_with(&[0x1f, 0x8b]));
-        if bytes.len() < 60_000 {
-            capture.add([&[gzip], &bytes[..]].concat());
-        }
+        let plain = match bytes.starts_with(&[0x1f, 0x8b]) {
+            true => {
+                let gzip = Command::new("gzip").arg("-dc").stdin(File::open(file.path()).expect("a capture")).output();
+                capture.add([&[1], &bytes[..]].concat());
+                gzip.expect("gzip").stdout
+            }
+            false => bytes,
+        };
+        // The rest is cut off: a damaged end is what captures have.
+        capture.add([&[0], &plain[..plain.len().min(48_000)]].concat());
     }
     // None: an empty section at least.
-    capture.add([&[0][..], &[0x0a, 0x0d, 0x0d, 0x0a, 28, 0, 0, 0, 0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 2, 0], &[0xff; 8], &[28, 0, 0, 0]].concat());
+    capture.add(
+        [
+            &[0][..],
+            &[0x0a, 0x0d, 0x0d, 0x0a, 28, 0, 0, 0, 0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 2, 0],
+            &[0xff; 8],
+            &[28, 0, 0, 0],
+        ]
+        .concat(),
+    );
     println!(
         "seeds: {} rules, {} condition, {} output, {} config, {} record, {} capture",
         rules.1, condition.1, output.1, config.1, record.1, capture.1

@@ -37,13 +37,14 @@ enum Kind {
 }
 
 struct Part {
+    /// As written.
+    text: String,
     kind: Kind,
     children: Vec<Part>,
 }
 
 /// One comparison.
 struct Leaf {
-    text: String,
     /// How it is decided.
     means: String,
     /// From the task alone: once per task instead of per event.
@@ -118,24 +119,25 @@ fn predicates(cond: &Cond, ids: &mut HashSet<PredicateId>) {
 fn part(expr: &Expr, loaded: &LoadedRules, sharing: &mut Sharing<'_>) -> Result<Part, FilterError> {
     let mut all =
         |children: &[Expr]| children.iter().map(|child| part(child, loaded, sharing)).collect::<Result<_, _>>();
-    Ok(match expr {
-        Expr::And { children, .. } => Part { kind: Kind::And, children: all(children)? },
-        Expr::Or { children, .. } => Part { kind: Kind::Or, children: all(children)? },
-        Expr::Not { child, .. } => Part { kind: Kind::Not, children: all(std::slice::from_ref(child))? },
+    let (kind, children) = match expr {
+        Expr::And { children, .. } => (Kind::And, all(children)?),
+        Expr::Or { children, .. } => (Kind::Or, all(children)?),
+        Expr::Not { child, .. } => (Kind::Not, all(std::slice::from_ref(child))?),
         Expr::Identifier { name, .. } => {
             // What loaded has no name that is not a macro's.
             let inner = loaded.macro_condition(name).map(std::slice::from_ref).unwrap_or_default();
-            Part { kind: Kind::Macro(name.to_string()), children: all(inner)? }
+            (Kind::Macro(name.to_string()), all(inner)?)
         }
-        Expr::Exists { left, .. } => leaf(expr, &[left], sharing)?,
+        Expr::Exists { left, .. } => (leaf(expr, &[left], sharing)?, Vec::new()),
         Expr::Compare { left, right, .. } => {
             let sides: Vec<&Operand> = std::iter::once(left).chain(right.operand()).collect();
-            leaf(expr, &sides, sharing)?
+            (leaf(expr, &sides, sharing)?, Vec::new())
         }
-    })
+    };
+    Ok(Part { text: expr.to_string(), kind, children })
 }
 
-fn leaf(expr: &Expr, sides: &[&Operand], sharing: &mut Sharing<'_>) -> Result<Part, FilterError> {
+fn leaf(expr: &Expr, sides: &[&Operand], sharing: &mut Sharing<'_>) -> Result<Kind, FilterError> {
     let scheme = sharing.lower.scheme;
     let Cond::Is(id) = sharing.lower.condition(expr)? else { unreachable!("a comparison is one predicate") };
     let predicate = sharing.lower.table.predicate(id);
@@ -147,7 +149,6 @@ fn leaf(expr: &Expr, sides: &[&Operand], sharing: &mut Sharing<'_>) -> Result<Pa
         Format::parse(&format!("%{text}"), scheme).map(|format| (text, format))
     });
     let leaf = Leaf {
-        text: expr.to_string(),
         means,
         task_only,
         rules: sharing.rules.get(&id).copied().unwrap_or(0),
@@ -155,7 +156,7 @@ fn leaf(expr: &Expr, sides: &[&Operand], sharing: &mut Sharing<'_>) -> Result<Pa
         // A side that cannot be printed is shown without its value.
         sides: sides.filter_map(Result::ok).collect(),
     };
-    Ok(Part { kind: Kind::Check(Box::new(leaf)), children: Vec::new() })
+    Ok(Kind::Check(Box::new(leaf)))
 }
 
 /// How a comparison is decided, in a few words.
@@ -315,7 +316,7 @@ fn title(part: &Part) -> String {
         Kind::Or => "or".into(),
         Kind::Not => "not".into(),
         Kind::Macro(name) => format!("macro {name}"),
-        Kind::Check(leaf) => cut(&leaf.text),
+        Kind::Check(_) => cut(&part.text),
     }
 }
 
@@ -335,13 +336,14 @@ fn traced(part: &Part, seen: &Seen, depth: usize, out: &mut String) {
         Some(false) => '-',
         None => '.',
     };
-    let _ = write!(out, "{mark} {:1$}{2}", "", depth * 2, title(part));
+    // What was not needed is not opened up.
+    let title = if seen.holds.is_some() { title(part) } else { cut(&part.text) };
+    let _ = write!(out, "{mark} {:1$}{title}", "", depth * 2);
     for (side, value) in &seen.values {
         let value = if value.is_null() { "missing".to_owned() } else { cut(&value.to_string()) };
         let _ = write!(out, "   [{side}: {value}]");
     }
     out.push('\n');
-    // What was not needed is not opened up.
     if seen.holds.is_some() {
         part.children.iter().zip(&seen.children).for_each(|(part, seen)| traced(part, seen, depth + 1, out));
     }
@@ -355,7 +357,7 @@ fn tree(part: &Part, seen: Option<&Seen>) -> Value {
         Kind::Macro(name) => json!({"kind": "macro", "name": name}),
         Kind::Check(leaf) => json!({
             "kind": "check",
-            "text": leaf.text,
+            "text": part.text,
             "decided_by": leaf.means,
             "depends_on": if leaf.task_only { "task" } else { "event" },
             "rules": leaf.rules,
