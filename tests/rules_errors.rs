@@ -29,6 +29,28 @@ fn a_bad_condition_is_shown_with_a_caret() {
 }
 
 #[test]
+fn a_bad_condition_is_found_in_the_file() {
+    let list = "- list: l\n  items: [a, b c, d]\n";
+    for (condition, place) in [
+        ("evt.type = open and proc.nme = x", "rules.yaml:7:34"),
+        (">\n    evt.type = open\n    and proc.name in (l)\n    and proc.nme = x", "rules.yaml:10:9"),
+        ("\"evt.type = open\n    and proc.nme = x\"", "rules.yaml:8:9"),
+    ] {
+        let text = load(&format!("{list}{HEAD}{condition}\n")).text(true);
+        assert!(text.contains(&format!("condition expression: ({place})\n")), "{text}");
+    }
+    let text =
+        load("- rule: r\n  desc: d\n  output: |\n    first\n    %nope\n  priority: INFO\n  condition: evt.type=open\n")
+            .text(true);
+    assert!(text.contains("output expression: (rules.yaml:5:6)\n"), "{text}");
+    // What another item appended is not where the rule is.
+    let appended =
+        format!("{HEAD}evt.type = open\n- rule: r\n  override: {{condition: append}}\n  condition: and proc.nme = x\n");
+    let text = load(&appended).text(true);
+    assert!(text.contains("condition expression: (in the text:1:"), "{text}");
+}
+
+#[test]
 fn results_have_falcos_json_shape() {
     let result = load(&format!("{HEAD}evt.type = opn\n  tpyo: 1\n"));
     let json = result.json();

@@ -126,7 +126,7 @@ impl<'e> Loader<'e> {
         }) {
             Ok(text) => self.load(&name, text),
             Err(why) => {
-                let source = Arc::new(Source { name: name.clone(), text: String::new() });
+                let source = Arc::new(Source::new(&name, String::new()));
                 let mut result = FileResult::new(&name);
                 result.errors.push(error(ErrorCode::FileRead, &Context::file(&source), format!("{name}: {why}")));
                 result
@@ -136,7 +136,7 @@ impl<'e> Loader<'e> {
 
     /// Loads the text of a file on top of those before.
     pub fn load(&mut self, name: &str, text: String) -> FileResult {
-        let source = Arc::new(Source { name: name.to_owned(), text });
+        let source = Arc::new(Source::new(name, text));
         let mut result = FileResult::new(name);
         let mut warnings = Vec::new();
         match on_large_stack(|| self.try_load(&source, &mut warnings, &mut result)) {

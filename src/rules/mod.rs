@@ -11,6 +11,7 @@ pub mod lists;
 pub mod load;
 pub mod macros;
 pub mod output;
+mod place;
 pub mod require;
 pub mod result;
 pub mod schema;

@@ -3,10 +3,11 @@
 //! The symbols, the shape of the JSON and the messages are those tools of Falco's users read. Invariant: a result
 //! with an error is not successful, and its file changed nothing.
 
-use super::yaml::Mark;
+use super::place;
+use super::yaml::{self, Mark, Node};
 use serde_json::{Value, json};
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 macro_rules! codes {
     ($(#[$m:meta])* $name:ident { $($variant:ident = $symbol:literal, $short:literal, $long:literal);+ $(;)? }) => {
@@ -79,6 +80,18 @@ codes! {
 pub struct Source {
     pub name: String,
     pub text: String,
+    /// Its YAML, read again when an error is shown.
+    documents: OnceLock<Vec<Node>>,
+}
+
+impl Source {
+    pub fn new(name: &str, text: String) -> Self {
+        Source { name: name.to_owned(), text, documents: OnceLock::new() }
+    }
+
+    fn documents(&self) -> &[Node] {
+        self.documents.get_or_init(|| yaml::parse(&self.text).unwrap_or_default())
+    }
 }
 
 /// One link of the chain from the file to the offending item.
@@ -176,6 +189,20 @@ impl Context {
         json!({ "locations": locations, "snippet": self.snippet() })
     }
 
+    /// The place in the file of one inside a condition or an output, where it can be told.
+    fn in_file(&self) -> Option<Mark> {
+        let [.., item, inner] = &self.locations[..] else { return None };
+        let key = inner.item_type.strip_suffix(" expression")?;
+        place::find(
+            &self.source.text,
+            self.source.documents(),
+            item.mark,
+            key,
+            self.inner.as_deref()?,
+            inner.mark.offset,
+        )
+    }
+
     fn text(&self) -> String {
         let mut out = String::new();
         for (i, l) in self.locations.iter().enumerate() {
@@ -185,12 +212,14 @@ impl Context {
                 false => format!(" '{}'", l.item_name),
             };
             // A condition is shown below, not as the name of a place. Lines and columns for people count from 1.
-            let place = match self.inner.is_some() && i + 1 == self.locations.len() {
-                true => "in the text".to_owned(),
-                false => l.position_name.clone(),
+            let inner = self.inner.is_some() && i + 1 == self.locations.len();
+            let (place, mark) = match self.in_file().filter(|_| inner) {
+                Some(mark) => (&*self.source.name, mark),
+                None if inner => ("in the text", l.mark),
+                None => (&*l.position_name, l.mark),
             };
             // Writing into a String cannot fail.
-            let _ = writeln!(out, "{lead}{}{name}: ({place}:{}:{})", l.item_type, l.mark.line + 1, l.mark.column + 1);
+            let _ = writeln!(out, "{lead}{}{name}: ({place}:{}:{})", l.item_type, mark.line + 1, mark.column + 1);
         }
         let _ = write!(out, "------\n{}------\n", self.snippet());
         out
