@@ -16,6 +16,7 @@ use crate::event::view::{
 };
 use bumpalo::Bump;
 use smallvec::SmallVec;
+use std::net::IpAddr;
 
 /// An event of a capture, and the state around it.
 pub type ReplayedEvent<'r> = View<'r, Replayed<'r>>;
@@ -57,6 +58,12 @@ impl<'r> Replayed<'r> {
 
     fn fd(&self, number: i64) -> Option<&'r Fd> {
         self.state.fd(self.thread()?, number)
+    }
+
+    /// Whether an address is this side's: the machine's, but in a container only the container's, which captures do not have.
+    fn is_local(&self, ip: IpAddr) -> bool {
+        let in_container = self.thread().is_some_and(|id| self.state.task(id).container_id().is_some());
+        !in_container && self.state.is_local(ip)
     }
 
     fn main(&self) -> Option<(i64, &'r Fd)> {
@@ -141,6 +148,22 @@ fn descriptor(number: i64, fd: &Fd) -> Descriptor<'_> {
     }
 }
 
+/// Both ends of an IP socket. Which is this machine's is told from the addresses, the client's first.
+fn ends(fd: &Fd, payload: &Replayed<'_>) -> Option<Ends> {
+    if !fd.is_ip() {
+        return None;
+    }
+    let (Some(source), Some(destination)) = (fd.source, fd.destination) else {
+        // It listens, or has no address yet.
+        return fd.source.map(|local| Ends { local: Some(local), remote: None, server: true });
+    };
+    Some(if payload.is_local(source.0) {
+        Ends { local: Some(source), remote: Some(destination), server: false }
+    } else {
+        Ends { local: Some(destination), remote: Some(source), server: true }
+    })
+}
+
 /// A value whose type stands before it.
 fn dynamic<'a>(bytes: &'a [u8], class: &str) -> Option<Arg<'a>> {
     let (kind, value) = bytes.split_first()?;
@@ -182,7 +205,10 @@ impl Payload for Replayed<'_> {
         let event = &ev.payload().event;
         let bytes = event.param(usize::from(index))?;
         match param.ty {
-            Type::Charbuf | Type::FsPath | Type::FsRelPath => event.text(usize::from(index)).map(Arg::Text),
+            // A text that was not there has one of its own.
+            Type::Charbuf | Type::FsPath | Type::FsRelPath => {
+                Some(Arg::Text(event.text(usize::from(index)).unwrap_or(UNKNOWN)))
+            }
             Type::Bytebuf => Some(Arg::Bytes(bytes)),
             Type::SockAddr => address(bytes).map(Arg::Address),
             Type::SockTuple => Some(Arg::Tuple(match tuple(bytes)? {
@@ -222,20 +248,7 @@ impl Payload for Replayed<'_> {
     }
 
     fn ends(ev: &View<'_, Self>) -> Option<Ends> {
-        let (_, fd) = ev.payload().main()?;
-        if !fd.is_ip() {
-            return None;
-        }
-        let (Some(source), Some(destination)) = (fd.source, fd.destination) else {
-            // It listens, or has no address yet.
-            return fd.source.map(|local| Ends { local: Some(local), remote: None, server: true });
-        };
-        // Which end is this machine's is told from its addresses, the client's first.
-        if ev.payload().state.is_local(source.0) {
-            Some(Ends { local: Some(source), remote: Some(destination), server: false })
-        } else {
-            Some(Ends { local: Some(destination), remote: Some(source), server: true })
-        }
+        ends(ev.payload().main()?.1, ev.payload())
     }
 
     fn is_connected(ev: &View<'_, Self>) -> bool {
@@ -246,8 +259,8 @@ impl Payload for Replayed<'_> {
         let Some((_, fd)) = ev.payload().main() else { return false };
         match fd.kind {
             FdKind::Ipv4Server | FdKind::Ipv6Server => true,
-            FdKind::Ipv4 => fd.destination.is_some_and(|(ip, _)| ev.payload().state.is_local(ip)),
-            FdKind::Ipv6 => fd.destination.is_none_or(|(ip, _)| ev.payload().state.is_local(ip)),
+            FdKind::Ipv4 => fd.destination.is_some_and(|(ip, _)| ev.payload().is_local(ip)),
+            FdKind::Ipv6 => fd.destination.is_none_or(|(ip, _)| ev.payload().is_local(ip)),
             _ => false,
         }
     }
@@ -305,6 +318,15 @@ impl Payload for Replayed<'_> {
 
     fn kind_of_fd(ev: &View<'_, Self>, fd: i64) -> Option<Kind> {
         ev.payload().fd(fd).map(|fd| kind(fd.kind))
+    }
+
+    fn ends_of_fd(ev: &View<'_, Self>, fd: i64) -> Option<Ends> {
+        ends(ev.payload().fd(fd)?, ev.payload())
+    }
+
+    /// A thread that is known at all has names.
+    fn nobody(_ev: &View<'_, Self>) -> Option<&'static [u8]> {
+        None
     }
 
     fn letter_of_fd(ev: &View<'_, Self>, fd: i64) -> &'static str {

@@ -139,10 +139,6 @@ impl FieldDef {
         self.scope = Scope::FilterOnly;
         self
     }
-    const fn output_only(mut self) -> Self {
-        self.scope = Scope::OutputOnly;
-        self
-    }
     const fn per_event(mut self) -> Self {
         self.depends = Depends::Event;
         self
@@ -210,7 +206,12 @@ pub static FIELDS: &[FieldDef] = &[
     evt("evt.deltatime", RelTime, "ns since the event before it on the same CPU, 0 for the first"),
     evt("evt.deltatime.s", RelTime, "whole seconds since the event before it on the same CPU"),
     evt("evt.deltatime.ns", RelTime, "sub-second part of evt.deltatime").padded(),
-    evt("evt.outputtime", Charbuf, "time of the event in the form the output asks for").output_only(),
+    // Meant for outputs, but conditions with it load in Falco too.
+    evt("evt.outputtime", Charbuf, "time of the event in the form the output asks for"),
+    evt("evt.infra.docker.name", Charbuf, "event name of the legacy infrastructure event; missing").hidden(),
+    evt("evt.infra.docker.container.id", Charbuf, "container id of the legacy infrastructure event; missing").hidden(),
+    evt("evt.infra.docker.container.name", Charbuf, "container name of the legacy infrastructure event; missing").hidden(),
+    evt("evt.infra.docker.container.image", Charbuf, "image of the legacy infrastructure event; missing").hidden(),
     evt("evt.dir", Charbuf, "> for even event codes (enter), < for odd (exit); only < is seen for current syscalls").deprecated(),
     evt("evt.type", Charbuf, "event name; for generic events the syscall name; for asyncevent the async name"),
     evt("evt.type.is", Uint32, "evt.type.is.NAME or .NUMBER: 1 when the event code equals it, else 0").arg(RequiredEither).dotted(),
@@ -407,6 +408,10 @@ pub static FIELDS: &[FieldDef] = &[
     util("util.cnt", Uint64, "number of times this expression was evaluated").hidden(),
     fdlist("fdlist.nums", Charbuf, "comma list of fd numbers of poll/ppoll"),
     fdlist("fdlist.names", Charbuf, "comma list of fd names, <NA> for unknown ones"),
+    fdlist("fdlist.cips", Charbuf, "comma list of client addresses, of connections"),
+    fdlist("fdlist.sips", Charbuf, "comma list of server addresses, of connections and listening sockets"),
+    fdlist("fdlist.cports", Charbuf, "comma list of client ports, of connections"),
+    fdlist("fdlist.sports", Charbuf, "comma list of server ports, of connections"),
     container("container.id", Charbuf, "first 12 characters of the container id found in the cgroups of the process; host outside containers").suggested(),
     container("container.full_id", Charbuf, "container id as long as the cgroups give it; missing outside containers"),
     container("container.name", Charbuf, "name of the container: its id until the runtime has told the name; host outside containers").suggested(),

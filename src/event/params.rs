@@ -149,6 +149,14 @@ pub fn type_of_param(name: &str) -> Option<Type> {
         .find_map(|def| def.param(name).map(|(_, p)| p.ty))
 }
 
+/// Parameters that only events of older recorders have: conditions may name them, and find no value.
+const OLD_PARAMS: &[&str] = &["image", "res_or_fd", "tags"];
+
+/// Whether any event, of today or before, has a parameter of this name.
+pub fn is_param(name: &str) -> bool {
+    OLD_PARAMS.contains(&name) || type_of_param(name).is_some()
+}
+
 fn all() -> Vec<Option<EventDef>> {
     let mut all: Vec<Option<EventDef>> = Vec::new();
     for row in table::events() {

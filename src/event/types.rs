@@ -222,6 +222,8 @@ pub fn codes_of_event(name: &str) -> &'static [EventCode] {
 /// system call without an event of its own. None when neither an event nor a system call has this name.
 pub fn codes_of_type(name: &str) -> Option<&'static [EventCode]> {
     match codes_of_event(name) {
+        // The event that system calls without one share has a name that it does not show.
+        [] if name == GENERIC[1].info().name => Some(&GENERIC),
         [] => syscall_by_name(name).map(|_| GENERIC.as_slice()),
         codes => Some(codes),
     }

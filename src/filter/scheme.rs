@@ -3,6 +3,7 @@
 //! Not the catalogue itself (that is the event room); tests give a small one of their own. Asked only while rules
 //! load, never while events flow, so a trait object is fine here.
 
+use crate::event::params;
 use crate::event::value::{ArgKind, FieldArg, FieldDef, FieldId, FieldUse, Type};
 use std::fmt;
 use std::net::IpAddr;
@@ -178,14 +179,20 @@ fn field_arg(def: &FieldDef, arg: Option<&[u8]>) -> Result<FieldArg, FieldProble
         return problem(format!("argument of field {name} is not text"));
     };
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    // A number too large for an index (`evt.around[<ns>]`) is kept as text.
+    // A number too large for an index (`evt.around[<ns>]`) is kept as text; one before the first finds nothing.
     let index = || digits.then(|| text.parse().map_or_else(|_| FieldArg::Key(text.into()), FieldArg::Index));
     match def.arg {
         ArgKind::None => problem(format!("field {name} has an argument but does not accept one: '{text}'")),
         ArgKind::OptionalIndex | ArgKind::RequiredIndex => match index() {
             Some(index) => Ok(index),
+            None if text.parse::<i64>().is_ok_and(|n| n < 0) => Ok(FieldArg::Index(u32::MAX)),
             None => problem(format!("argument of field {name} is not an index: '{text}'")),
         },
+        ArgKind::OptionalEither | ArgKind::RequiredEither
+            if !digits && name.starts_with("evt.") && !params::is_param(text) =>
+        {
+            problem(format!("unknown event argument {text}"))
+        }
         ArgKind::OptionalEither | ArgKind::RequiredEither => Ok(index().unwrap_or_else(|| FieldArg::Key(text.into()))),
         ArgKind::OptionalKey | ArgKind::RequiredKey => Ok(FieldArg::Key(text.into())),
     }

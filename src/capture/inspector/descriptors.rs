@@ -352,7 +352,7 @@ impl Inspector {
                     return;
                 }
                 let source = (inferred.unwrap_or(source.0), source.1);
-                fd.connected = true;
+                fd.connected |= !incoming;
                 if fd.role == Role::None {
                     fd.role = guess_role(source, destination, serves, incoming);
                 }

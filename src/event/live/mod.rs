@@ -24,7 +24,7 @@ use super::view::{
     Arg, Descriptor, Ends, FdList, Gauge, Kind, Payload, Scene, Socket, Tuple, View, is_number, narrowed,
 };
 use crate::driver::abi;
-use crate::enrich::users::Users;
+use crate::enrich::users::{UNKNOWN, Users};
 use bumpalo::Bump;
 use smallvec::SmallVec;
 use std::net::IpAddr;
@@ -465,6 +465,16 @@ impl Payload for Recorded<'_> {
 
     fn kind_of_fd(ev: &View<'_, Self>, fd: i64) -> Option<Kind> {
         procfs::kind_of_fd(ev.task?.head.pid, fd)
+    }
+
+    /// /proc does not tell.
+    fn ends_of_fd(_ev: &View<'_, Self>, _fd: i64) -> Option<Ends> {
+        None
+    }
+
+    /// Its record was lost.
+    fn nobody(_ev: &View<'_, Self>) -> Option<&'static [u8]> {
+        Some(UNKNOWN)
     }
 
     /// Not looked up for a text that is one of many.

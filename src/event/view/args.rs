@@ -164,6 +164,13 @@ impl<'r, P: Payload> View<'r, P> {
         text.finish()
     }
 
+    /// A parameter's text as it is, whatever it stands for.
+    pub(super) fn raw_text<'a>(&'a self, index: u8, param: &'static Param, arena: &'a Bump) -> &'a [u8] {
+        let mut text = ArenaText::new(arena);
+        self.push_raw(index, param, &mut text);
+        text.finish()
+    }
+
     /// `evt.args`: `name=raw(resolved)` of every parameter.
     pub(super) fn all_args<'a>(&'a self, arena: &'a Bump) -> &'a [u8] {
         let Some(def) = self.def else { return b"" };
@@ -202,11 +209,8 @@ impl<'r, P: Payload> View<'r, P> {
             Some(Arg::Tuple(Some(tuple))) => push_tuple(tuple, text),
             Some(Arg::Tuple(None)) => text.push(b"NULL"),
             Some(Arg::FdList(list)) => fdlist::push_list(self, list, text),
-            Some(Arg::Errno(n)) => match flags::errno_name(n) {
-                Some(name) => text.push_str(name),
-                None => text.push_fmt(format_args!("{n}")),
-            },
-            Some(Arg::Signal(n)) => push_number(param, n, text),
+            Some(Arg::Errno(n)) => text.push_fmt(format_args!("{}", (n as i64).wrapping_neg())),
+            Some(Arg::Signal(n)) => text.push_fmt(format_args!("{n}")),
             None => text.push(match param.ty {
                 Type::Bytebuf | Type::SockTuple => b"NULL",
                 Type::SigSet | Type::FdList => b"",
@@ -224,12 +228,14 @@ impl<'r, P: Payload> View<'r, P> {
         match self.arg(index, param) {
             Some(Arg::Number(n)) => self.push_meaning(index, param, n, text, arena),
             Some(Arg::Signal(n)) => text.push_str(flags::signal_name(n).unwrap_or_default()),
+            Some(Arg::Errno(n)) => text.push_str(flags::errno_name(n).unwrap_or_default()),
             // An absolute path is shown as it was given, whatever it would be tidied to; what the kernel says of the
             // task is no path from its directory.
             Some(Arg::Text(given))
                 if matches!(param.ty, Type::FsPath | Type::FsRelPath)
                     && !matches!(param.source, Source::Task(_))
-                    && !matches!(given.first(), None | Some(b'/')) =>
+                    && !matches!(given.first(), None | Some(b'/'))
+                    && given != UNKNOWN =>
             {
                 // Below an unknown directory it stays what it is.
                 let path = self.path_of_param(index, arena).unwrap_or_default();
@@ -285,7 +291,8 @@ impl<'r, P: Payload> View<'r, P> {
         text.push(fd.type_char().as_bytes());
         text.push(fd.l4_char().as_bytes());
         text.push(b">");
-        if self.def.is_some_and(|def| def.main_fd == Some(index)) {
+        let is_main = P::fd_number(self) == Some(i64::from(fd.number));
+        if is_main && self.def.is_some_and(|def| def.main_fd == Some(index)) {
             text.push(self.fd_name(arena));
         } else {
             fd.push_name(text);

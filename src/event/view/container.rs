@@ -18,11 +18,13 @@ answer! {
         "container.start_ts" => {
             let task = ev.task?;
             task.container_kind()?;
+            (task.head.vpid != task.head.pid).then_some(())?;
             ev.host.clock.wall_of_boot(task.head.pidns_init_start).map(Value::U64)
         },
         "container.duration" => {
             let task = ev.task?;
             task.container_kind()?;
+            (task.head.vpid != task.head.pid).then_some(())?;
             let start = ev.host.clock.wall_of_boot(task.head.pidns_init_start)?;
             Some(Value::U64(ev.time().saturating_sub(start)))
         },

@@ -147,16 +147,12 @@ fn result<'a>(ret: i64, arena: &'a Bump) -> Value<'a> {
     }
 }
 
-/// The data of an input or output event.
-fn buffer<'a, P: Payload>(ev: &'a View<'_, P>) -> Option<Value<'a>> {
+/// The data of an event that has any: the text of what is not a buffer, and of an empty one.
+fn buffer<'a, P: Payload>(ev: &'a View<'_, P>, arena: &'a Bump) -> Option<Value<'a>> {
     let (index, param) = ev.def?.param("data")?;
-    if param.ty != Type::Bytebuf {
-        return None;
-    }
-    match ev.arg(index, param)? {
-        Arg::Bytes([]) => None,
-        Arg::Bytes(bytes) => Some(Value::Bytes(bytes)),
-        _ => None,
+    match ev.arg(index, param) {
+        Some(Arg::Bytes(bytes @ [_, ..])) => Some(Value::Bytes(bytes)),
+        _ => Some(Value::Bytes(ev.raw_text(index, param, arena))),
     }
 }
 
@@ -216,10 +212,12 @@ answer! {
         "evt.source" => str("syscall"),
         "evt.is_async" => Some(Value::Bool(ev.info().origin == Origin::Meta)),
         "evt.asynctype" => None,
+        "evt.infra.docker.name" | "evt.infra.docker.container.id" | "evt.infra.docker.container.name"
+            | "evt.infra.docker.container.image" => None,
         "evt.pluginname" | "evt.plugininfo" => None,
         "evt.latency" | "evt.latency.s" | "evt.latency.ns" | "evt.latency.quantized" | "evt.wait_latency" => number(0),
         "evt.latency.human" => str("0ns"),
-        "evt.buffer" => buffer(ev),
+        "evt.buffer" => buffer(ev, arena),
         "evt.buflen" => number(ev.moved()?),
         "evt.buflen.in" => number(ev.moved().filter(|_| ev.reads())?),
         "evt.buflen.out" => number(ev.moved().filter(|_| ev.writes())?),

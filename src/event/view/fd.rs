@@ -1,15 +1,16 @@
 //! Fields of the descriptor an event is about: fd.*.
 
-use super::descriptor::{Ends, Kind};
+use super::descriptor::{Address, Kind};
 use super::{Payload, View, answer};
 use crate::driver::abi;
+use crate::enrich::users::UNKNOWN;
 use crate::event::arena_text::{ArenaText, decimal};
 use crate::event::params::Family;
 use crate::event::path;
 use crate::event::types::Category;
 use crate::event::value::{FieldArg, Value};
 use bumpalo::Bump;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 impl<P: Payload> View<'_, P> {
     /// The event is about a descriptor, known or not. A command that returns one may be about another.
@@ -71,11 +72,28 @@ fn port(end: Option<(IpAddr, u16)>) -> Option<Value<'static>> {
     end.map(|(_, port)| Value::U64(u64::from(port)))
 }
 
-/// Both ends' values; of a listening socket only its own.
-fn both<'a>(ends: Ends, of: fn(Option<(IpAddr, u16)>) -> Option<Value<'static>>, arena: &'a Bump) -> Option<Value<'a>> {
-    let values = [of(ends.client()), of(ends.service())];
-    let list = arena.alloc_slice_fill_iter(values.iter().flatten().copied().collect::<smallvec::SmallVec<[_; 2]>>());
-    Some(Value::List(list))
+/// Both ends' values, those of a socket without an address being unspecified; of a listening socket only its own, of what is
+/// no socket none. Missing without a descriptor.
+fn both<'a, P: Payload>(
+    ev: &View<'_, P>,
+    of: fn(Option<Address>) -> Option<Value<'static>>,
+    arena: &'a Bump,
+) -> Option<Value<'a>> {
+    let fd = ev.descriptor()?;
+    let unspecified = match fd.kind {
+        Kind::Ipv4 => (Ipv4Addr::UNSPECIFIED.into(), 0),
+        Kind::Ipv6 => (Ipv6Addr::UNSPECIFIED.into(), 0),
+        _ => return Some(Value::List(&[])),
+    };
+    let ends = ev.ends();
+    let values: smallvec::SmallVec<[Value<'static>; 2]> = match ends {
+        Some(ends) if ends.remote.is_none() => of(ends.service()).into_iter().collect(),
+        _ => {
+            let sides = [ends.and_then(|e| e.client()), ends.and_then(|e| e.service())];
+            sides.into_iter().filter_map(|side| of(Some(side.unwrap_or(unspecified)))).collect()
+        }
+    };
+    Some(Value::List(arena.alloc_slice_fill_iter(values)))
 }
 
 fn text(value: &str) -> Option<Value<'_>> {
@@ -114,11 +132,11 @@ fn types<'a, P: Payload>(ev: &View<'_, P>, arg: &FieldArg, arena: &'a Bump) -> O
     match arg {
         // Of events about a descriptor only, as a list of one.
         FieldArg::Index(fd) => {
-            let name = P::kind_of_fd(ev, i64::from(*fd)).filter(|_| ev.has_fd())?.type_name()?;
+            let name = P::kind_of_fd(ev, i64::from(*fd)).filter(|_| ev.has_fd())?.type_name().unwrap_or("<NA>");
             Some(Value::List(arena.alloc_slice_copy(&[Value::Str(name.as_bytes())])))
         }
         _ => {
-            let kinds = P::kinds_of_fds(ev)?;
+            let kinds = P::kinds_of_fds(ev).filter(|_| ev.has_fd())?;
             Some(Value::List(arena.alloc_slice_fill_iter(kinds.iter().map(|name| Value::Str(name.as_bytes())))))
         }
     }
@@ -128,14 +146,14 @@ answer! {
     /// fd.*; every field is missing for an event that is not about a descriptor.
     fn fields_of(ev, field, arena) {
         "fd.num" => ev.fd_number().map(Value::I64),
-        "fd.type" => text(ev.descriptor()?.kind.type_name()?),
+        "fd.type" => text(ev.descriptor()?.kind.type_name().unwrap_or("<NA>")),
         "fd.typechar" => text(ev.type_char(arena)),
         "fd.name" => {
             // What was to be opened, and could not be read.
             let unread = matches!(ev.family(), Family::Open | Family::Creat)
                 && ev.descriptor().is_none()
                 && ev.given_path(arena).is_none();
-            (!unread).then(|| Value::Str(ev.fd_name(arena)))
+            Some(Value::Str(if unread { UNKNOWN } else { ev.fd_name(arena) }))
         },
         "fd.directory" => directory(ev, arena).map(Value::Str),
         "fd.filename" => {
@@ -149,8 +167,8 @@ answer! {
             (_, Some(fd)) => fd.given,
             _ => b"",
         })),
-        "fd.ip" | "fd.net" => both(ev.ends()?, ip, arena),
-        "fd.port" | "fd.proto" => both(ev.ends()?, port, arena),
+        "fd.ip" | "fd.net" => both(ev, ip, arena),
+        "fd.port" | "fd.proto" => both(ev, port, arena),
         "fd.cip" | "fd.cnet" | "fd.cip.name" => ip(ev.ends()?.client()),
         "fd.sip" | "fd.snet" | "fd.sip.name" => ip(ev.ends()?.service()),
         "fd.lip" | "fd.lnet" | "fd.lip.name" => {
@@ -176,7 +194,7 @@ answer! {
             ev.port_text(ends.local.map(|e| e.1), arena)
         },
         "fd.rproto" => { let end = ev.ends()?.remote?; ev.port_text(Some(end.1), arena) },
-        "fd.l4proto" => text(ev.descriptor().and_then(|fd| fd.l4()).unwrap_or("<NA>")),
+        "fd.l4proto" => text(ev.descriptor()?.l4().unwrap_or("<NA>")),
         "fd.sockfamily" => match ev.descriptor()?.kind {
             kind if kind.is_ip() => text("ip"),
             Kind::Unix => text("unix"),

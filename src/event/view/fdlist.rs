@@ -1,6 +1,7 @@
 //! Fields of the descriptors a poll waits for: fdlist.*.
 
 use super::args::Arg;
+use super::descriptor::{Address, Ends};
 use super::{Payload, View, answer};
 use crate::enrich::users::UNKNOWN;
 use crate::event::arena_text::ArenaText;
@@ -68,10 +69,51 @@ fn joined<'a, P: Payload>(
     Some(Value::Str(text.finish()))
 }
 
+/// One text of each connection or listening socket that has it, separated by commas; sockets are known in captures only.
+fn ends<'a, P: Payload>(
+    ev: &View<'_, P>,
+    arena: &'a Bump,
+    each: impl Fn(Ends, &mut ArenaText<'a>),
+) -> Option<Value<'a>> {
+    let def = ev.def?;
+    let (index, param) = (0u8..).zip(def.params.iter()).find(|(_, p)| p.ty == Type::FdList)?;
+    let Arg::FdList(list) = ev.arg(index, param)? else { return None };
+    let mut text = ArenaText::new(arena);
+    for (fd, _) in list.entries() {
+        let Some(ends) = P::ends_of_fd(ev, fd) else { continue };
+        let start = text.len();
+        if start > 0 {
+            text.push(b",");
+        }
+        let before = text.len();
+        each(ends, &mut text);
+        if text.len() == before {
+            text.truncate(start);
+        }
+    }
+    (!text.is_empty()).then(|| Value::Str(text.finish()))
+}
+
+fn push_ip(end: Option<Address>, text: &mut ArenaText<'_>) {
+    if let Some((ip, _)) = end {
+        text.push_fmt(format_args!("{ip}"));
+    }
+}
+
+fn push_port(end: Option<Address>, text: &mut ArenaText<'_>) {
+    if let Some((_, port)) = end {
+        text.push_fmt(format_args!("{port}"));
+    }
+}
+
 answer! {
     /// fdlist.*; missing for everything but poll and ppoll.
     fn extract(ev, _field, arena) {
         "fdlist.nums" => joined(ev, arena, |fd, text| text.push_fmt(format_args!("{fd}"))),
+        "fdlist.cips" => ends(ev, arena, |e, text| push_ip(e.client().filter(|_| e.remote.is_some()), text)),
+        "fdlist.sips" => ends(ev, arena, |e, text| push_ip(e.service(), text)),
+        "fdlist.cports" => ends(ev, arena, |e, text| push_port(e.client().filter(|_| e.remote.is_some()), text)),
+        "fdlist.sports" => ends(ev, arena, |e, text| push_port(e.service().filter(|_| e.remote.is_some()), text)),
         "fdlist.names" => {
             joined(ev, arena, |fd, text| {
                 let name = P::name_of_fd(ev, fd, arena).filter(|name| !name.is_empty());

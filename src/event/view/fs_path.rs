@@ -56,13 +56,6 @@ impl<P: Payload> View<'_, P> {
 /// succeeded.
 pub(super) fn absolute<'a, P: Payload>(ev: &'a View<'_, P>, which: Option<&str>, arena: &'a Bump) -> Option<Value<'a>> {
     let def = ev.def?;
-    if let Some(path) = def.main_path
-        && def.at(path)?.dirfd.is_some()
-        && let Some(given @ [b'/', ..]) = ev.text_of_param(path)
-        && !matches!(def.name, "newfstatat" | "mknodat" | "faccessat" | "faccessat2")
-    {
-        return Some(Value::Str(given));
-    }
     match (def.name, def.main_path) {
         ("openat" | "openat2" | "unlinkat" | "fchmodat" | "fchownat" | "mkdirat", path) => {
             return ev.beside_descriptor(path, arena);

@@ -30,7 +30,7 @@ use super::task::Task;
 use super::types::EventCode;
 use super::value::{Extract, FieldUse, Format, Value};
 use crate::driver::abi;
-use crate::enrich::users::Users;
+use crate::enrich::users::{UNKNOWN, Users};
 use bumpalo::Bump;
 use smallvec::SmallVec;
 use std::cell::Cell;
@@ -122,6 +122,10 @@ pub trait Payload: Copy {
     fn gauge(ev: &View<'_, Self>, gauge: Gauge) -> Option<u64>;
     /// What a descriptor of the process is.
     fn kind_of_fd(ev: &View<'_, Self>, fd: i64) -> Option<Kind>;
+    /// Both ends of a descriptor of the process that is an IP socket.
+    fn ends_of_fd(ev: &View<'_, Self>, fd: i64) -> Option<Ends>;
+    /// What rules see of the names of a task that nothing is known of.
+    fn nobody(ev: &View<'_, Self>) -> Option<&'static [u8]>;
     /// The letter of a descriptor's type where descriptors are listed.
     fn letter_of_fd(ev: &View<'_, Self>, fd: i64) -> &'static str;
     /// What a descriptor of the process is called; empty without a name.
@@ -237,6 +241,9 @@ impl<'r, P: Payload> View<'r, P> {
     /// A path the program gave in a parameter, made absolute; None when it is missing.
     pub(super) fn path_of_param<'a>(&'a self, index: u8, arena: &'a Bump) -> Option<&'a [u8]> {
         let given = self.text_of_param(index)?;
+        if given == UNKNOWN {
+            return Some(given);
+        }
         let dirfd = self.def?.at(index)?.dirfd.filter(|_| given.first() != Some(&b'/'));
         Some(path::absolute(P::base(self, dirfd), given, arena))
     }

@@ -2,7 +2,6 @@
 
 use super::{Gauge, Payload, View, answer};
 use crate::driver::abi;
-use crate::enrich::users::UNKNOWN;
 use crate::event::arena_text::ArenaText;
 use crate::event::exec::{Exec, strings};
 use crate::event::flags;
@@ -46,6 +45,9 @@ impl<'r, P: Payload> View<'r, P> {
     ) -> Option<Value<'a>> {
         let task = self.task?;
         if let FieldArg::Index(level) = arg {
+            if *level == 0 && !self.is_known() {
+                return None;
+            }
             return Some(of(task.level(*level as usize, self.execs)?));
         }
         let list = arena.alloc_slice_fill_copy(task.ancestor_count(), Value::Bool(false));
@@ -136,15 +138,18 @@ fn ancestor_env<'a, P: Payload>(ev: &'a View<'_, P>, arg: &FieldArg, arena: &'a 
         let found = ev.lineage().take(ENV_LEVELS).find_map(|p| p.exec?.env(name.as_bytes()));
         return str(found.unwrap_or_default());
     }
-    ev.ancestor(arg, arena, |p| Value::Str(environment(p.exec, arena)))
+    let found = ev.ancestor(arg, arena, |p| Value::Str(environment(p.exec, arena)));
+    // An ancestor that there is not has an empty one.
+    found.or(if matches!(arg, FieldArg::Index(1..)) { str(b"") } else { None })
 }
 
 /// Arguments of ancestor N, or of all of them in one text.
 fn ancestor_args<'a, P: Payload>(ev: &'a View<'_, P>, arg: &FieldArg, arena: &'a Bump) -> Option<Value<'a>> {
     if let FieldArg::Index(level) = arg {
+        ev.task.filter(|_| *level > 0 || ev.is_known())?;
         return str(ev.task?.level(*level as usize, ev.execs)?.args());
     }
-    ev.task?;
+    ev.parent()?;
     let mut text = ArenaText::new(arena);
     for process in ev.lineage() {
         if !text.is_empty() {
@@ -191,11 +196,11 @@ fn standard_name<'a, P: Payload>(ev: &'a View<'_, P>, fd: i64, arena: &'a Bump) 
 answer! {
     /// proc.*, thread.*; without a task only its placeholders.
     fn extract(ev, field, arena) {
-        "proc.name" => str(ev.task.map_or(UNKNOWN, Task::comm)),
-        "proc.exe" => str(ev.itself().map_or(UNKNOWN, |p| p.exe())),
+        "proc.name" => str(ev.task.map(Task::comm).or(P::nobody(ev))?),
+        "proc.exe" => str(ev.itself().map(|p| p.exe()).or(P::nobody(ev))?),
         "proc.exepath" => str(ev.itself()?.exe_path()),
-        "proc.cmdline" => str(ev.task.map_or(UNKNOWN, Task::cmdline)),
-        "proc.exeline" => str(ev.task.map_or(UNKNOWN, Task::exeline)),
+        "proc.cmdline" => str(ev.task.map(Task::cmdline).or(P::nobody(ev))?),
+        "proc.exeline" => str(ev.task.map(Task::exeline).or(P::nobody(ev))?),
         "proc.args" => match &field.arg {
             FieldArg::Index(n) => {
                 ev.task?;
@@ -210,7 +215,7 @@ answer! {
                 ev.task?;
                 str(ev.own_exec().and_then(|e| e.env(name.as_bytes())).unwrap_or_default())
             }
-            _ => str(environment(ev.own_exec(), arena)),
+            _ => { ev.task?; str(environment(ev.own_exec(), arena)) }
         },
         "proc.cwd" => str(directory(ev.task?, arena)),
         "proc.pexe" => str(ev.parent()?.exe()),
@@ -230,7 +235,7 @@ answer! {
         "proc.loginshellid" => int(ev.task?.loginshell()?),
         "proc.tty" => number(u64::from(ev.task?.head.tty)),
         "proc.pid" => int(ev.task?.head.pid),
-        "proc.ppid" => int(ev.task?.head.ppid).filter(|_| ev.task.is_some_and(|task| task.head.ppid != 0)),
+        "proc.ppid" => int(ev.task?.head.ppid).filter(|_| ev.task.is_some_and(|task| task.head.ppid > 0)),
         "proc.vpid" => int(ev.task?.head.vpid).filter(|_| ev.is_known()),
         "proc.pvpid" => int(ev.parent()?.vpid),
         "proc.sid" => int(ev.task?.head.vsid),
@@ -246,7 +251,10 @@ answer! {
         "proc.vpgid.exepath" => str(ev.task?.virtual_group(ev.execs)?.exe_path()),
         "proc.pgid.exepath" => str(ev.task?.group(ev.execs)?.exe_path()),
         "proc.duration" => number(ev.time().saturating_sub(ev.start()?)),
-        "proc.ppid.duration" => number(ev.time().saturating_sub(ev.parent_start()?)),
+        "proc.ppid.duration" => {
+            ev.parent()?;
+            number(ev.parent_start().map_or(0, |start| ev.time().saturating_sub(start)))
+        },
         "proc.pid.ts" => number(ev.start()?),
         // 0 where the parent is older than the recording.
         "proc.ppid.ts" => { ev.parent()?; number(ev.parent_start().unwrap_or(0)) },
@@ -269,7 +277,10 @@ answer! {
             let changed = ev.own_exec()?.head.exe_ctime;
             (changed > start).then(|| Value::U64(changed - start))
         },
+        // Of processes in a namespace of their own.
         "proc.pidns_init_start_ts" => {
+            let head = &ev.task?.head;
+            (head.vtid != head.tid || head.vpid != head.pid).then_some(())?;
             number(ev.host.clock.wall_of_boot(ev.task?.head.pidns_init_start)?)
         },
         "thread.cap_permitted" => ev.capabilities(ev.task?.head.cap_permitted, arena),
@@ -302,7 +313,7 @@ answer! {
             text.push_fmt(format_args!("{}", task.head.tid));
             str(text.finish())
         },
-        "thread.cgroups" => str(ev.task?.cgroups_text()),
+        "thread.cgroups" => str(ev.task?.cgroups_text()).filter(|_| !ev.task.is_some_and(|t| t.cgroups().is_empty())),
         "thread.cgroup" => match &field.arg {
             FieldArg::Key(controller) => ev.task?.cgroup(controller.as_bytes()).map(Value::Str),
             _ => None,
