@@ -137,6 +137,8 @@ fn literals_and_escapes() {
         ("evt.is_open_read = 1", "write true or false"),
         ("fd.sport = nosuchservice", "neither a port number nor the name of a service"),
         ("fd.sip = 10.0.0.0/8", "not a valid IP address"),
+        ("fd.sip = ::ffff:10.0.0.1", "not a valid IP address"),
+        ("evt.rawarg.data contains x", "is a buffer"),
         ("fd.snet = 10.0.0.1", "not a valid IP network"),
         ("fd.snet = 10.0.0.0/33", "not a valid IP network"),
         ("evt.buffer bcontains zz", "hex"),

@@ -136,8 +136,8 @@ pub fn parse(ty: Type, text: &[u8], scheme: &dyn Scheme) -> Result<Literal, Stri
             n => Err(format!("filter value too long: {n} bytes, at most {MAX_LITERAL} are accepted")),
         },
         Group::Addr => {
-            // A dot decides the family.
-            let addr = if text.contains(&b'.') && !text.contains(&b':') {
+            // A dot decides the family: an IPv4 address written as an IPv6 one is neither.
+            let addr = if text.contains(&b'.') {
                 shown.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
             } else {
                 shown.parse::<Ipv6Addr>().ok().map(IpAddr::V6)

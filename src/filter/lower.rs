@@ -191,6 +191,14 @@ impl<'s> Lower<'s> {
         }
 
         check_operator(op, ty, pos)?;
+        // A raw buffer has no form that a literal could be turned into.
+        if def.is_some_and(|(def, _)| def.name == "evt.rawarg") && ty.ty == Type::Bytebuf {
+            return error(
+                ErrorKind::Operator,
+                pos,
+                format!("'{left}' is a buffer: compare evt.buffer, or evt.arg instead"),
+            );
+        }
         let values: Vec<Text> = right.literals().to_vec();
         if def.is_some_and(|(def, bare)| bare && def.name == "evt.type") {
             for value in &values {
