@@ -107,10 +107,10 @@ struct Reader<'f> {
 /// Values for the events of these types, all if none are named.
 struct Defaults {
     types: Vec<String>,
-    values: Vec<(Mark, crate::event::value::FieldUse, Default_)>,
+    values: Vec<(Mark, crate::event::value::FieldUse, Given)>,
 }
 
-enum Default_ {
+enum Given {
     Value(Option<described::Owned>),
     /// Made of other fields: `/usr/bin/%proc.name`.
     Format(Format),
@@ -241,11 +241,11 @@ impl Reader<'_> {
                     for (name, key, value) in self.entries(value, "values")? {
                         let field = described::field(name).map_err(|why| self.error(key.mark, why))?;
                         let default = match self.value_text(value)? {
-                            Text::One(text) if text.contains('%') => Default_::Format(
+                            Text::One(text) if text.contains('%') => Given::Format(
                                 Format::parse(&text, &SyscallScheme)
                                     .map_err(|e| self.error(value.mark, format!("'{text}': {}", e.message)))?,
                             ),
-                            text => Default_::Value(
+                            text => Given::Value(
                                 described::value(&field, &text).map_err(|why| self.error(value.mark, why))?,
                             ),
                         };
@@ -286,8 +286,8 @@ impl Reader<'_> {
                     continue;
                 }
                 let value = match default {
-                    Default_::Value(value) => value.clone(),
-                    Default_::Format(format) => {
+                    Given::Value(value) => value.clone(),
+                    Given::Format(format) => {
                         // A field it is made of is missing: so is this one.
                         let Some(text) = event.render(format) else { continue };
                         described::value(field, &Text::One(text)).map_err(|why| self.error(*mark, why))?
