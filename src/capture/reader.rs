@@ -167,6 +167,7 @@ impl Reader {
     }
 
     /// The next event in today's schema; None at the end. After an error there are no more.
+    #[expect(clippy::should_implement_trait, reason = "what it gives borrows from itself")]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, CaptureError> {
         if self.ended {
             return Ok(None);

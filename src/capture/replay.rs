@@ -30,6 +30,7 @@ impl Replay {
     }
 
     /// The next event that rules see, with the state as it was when its call returned; None at the end.
+    #[expect(clippy::should_implement_trait, reason = "what it gives borrows from itself")]
     pub fn next(&mut self) -> Result<Option<ReplayedEvent<'_>>, CaptureError> {
         self.next_wanted(|_, _| true)
     }

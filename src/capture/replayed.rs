@@ -178,7 +178,7 @@ fn dynamic<'a>(bytes: &'a [u8], class: &str) -> Option<Arg<'a>> {
     };
     Some(match (class, kind) {
         ("sockopt_dynamic_param", 1) => Arg::Errno(number()?.wrapping_neg()),
-        ("sockopt_dynamic_param", 2 | 3 | 4) => Arg::Number(number()?),
+        ("sockopt_dynamic_param", 2..=4) => Arg::Number(number()?),
         ("sockopt_dynamic_param", _) => Arg::Bytes(value),
         ("ptrace_dynamic_param", 1) => Arg::Signal(number()?),
         _ => match number() {

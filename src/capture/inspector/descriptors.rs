@@ -277,10 +277,11 @@ impl Inspector {
 
     fn connected(&mut self, named: &Named<'_>, id: ThreadId, result: i64, subject: &mut Subject) {
         let pending = result == -i64::from(libc::EINPROGRESS);
-        if result < 0 && !pending {
-            if let Some(fd) = subject.fd.and_then(|fd| self.fds_mut(id).get_mut(fd)) {
-                fd.connected = false;
-            }
+        if result < 0
+            && !pending
+            && let Some(fd) = subject.fd.and_then(|fd| self.fds_mut(id).get_mut(fd))
+        {
+            fd.connected = false;
         }
         let tuple = named.bytes(Column::Tuple).and_then(tuple);
         let Some(fd) = subject.fd.and_then(|fd| self.fds_mut(id).get_mut(fd)) else { return };
@@ -450,11 +451,5 @@ fn set_ends(fd: &mut Fd, client: Address, server: Address) {
 /// port does.
 fn guess_role(source: Address, destination: Address, serves: bool, incoming: bool) -> Role {
     let (own, other) = if incoming { (destination, source) } else { (source, destination) };
-    if serves {
-        Role::Server
-    } else if incoming && own.1 < other.1 {
-        Role::Server
-    } else {
-        Role::Client
-    }
+    if serves || (incoming && own.1 < other.1) { Role::Server } else { Role::Client }
 }

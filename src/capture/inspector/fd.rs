@@ -138,6 +138,10 @@ impl FdTable {
         self.all.len()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     pub fn retain(&mut self, keep: impl Fn(i64, &Fd) -> bool) {
         self.all.retain(|number, fd| keep(*number, fd));
     }

@@ -1,8 +1,8 @@
 //! What events do to threads: clone, exec, exit, and changes of their properties.
 
 use super::thread::{
-    CLONE_CHILD_IN_PIDNS, CLONE_FILES, CLONE_NEWPID, CLONE_NEWUSER, CLONE_PARENT, CLONE_THREAD, CLONE_VFORK, Image,
-    Thread, ThreadId, comm_of, without_slash,
+    CLONE_CHILD_IN_PIDNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_PARENT, CLONE_THREAD, CLONE_VFORK, Image, Thread,
+    ThreadId, comm_of, without_slash,
 };
 use super::{Action, After, Column, Inspector, Subject, column};
 use crate::capture::event::Event;
@@ -145,11 +145,8 @@ impl Inspector {
         let pid = child.pid;
         if flags & CLONE_THREAD == 0 {
             let owner = self.threads.owner_of_fds(maker);
+            // Also when it is shared in the kernel (CLONE_FILES): each has what there was.
             child.fds = self.threads.get(owner).fds.clone();
-            if flags & CLONE_FILES != 0 {
-                // Shared in the kernel; here each has what there was.
-                child.fds = self.threads.get(owner).fds.clone();
-            }
         }
         let is_thread = child.tid != pid;
         if self.threads.insert(child).is_some()

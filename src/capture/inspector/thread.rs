@@ -13,7 +13,6 @@ use std::rc::Rc;
 pub struct ThreadId(u32);
 
 /// Bits of `Thread::flags` (clone flags).
-pub const CLONE_FILES: u32 = 1 << 0;
 pub const CLONE_NEWPID: u32 = 1 << 6;
 pub const CLONE_PARENT: u32 = 1 << 8;
 pub const CLONE_THREAD: u32 = 1 << 13;
@@ -335,6 +334,10 @@ impl Threads {
 
     pub fn len(&self) -> usize {
         self.by_tid.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_tid.is_empty()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Thread> {

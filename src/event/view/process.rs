@@ -139,8 +139,8 @@ fn ancestor_env<'a, P: Payload>(ev: &'a View<'_, P>, arg: &FieldArg, arena: &'a 
         return str(found.unwrap_or_default());
     }
     let found = ev.ancestor(arg, arena, |p| Value::Str(environment(p.exec, arena)));
-    // An ancestor that there is not has an empty one.
-    found.or(if matches!(arg, FieldArg::Index(1..)) { str(b"") } else { None })
+    // The ancestors of a task that nothing is known of have empty ones.
+    found.or(if !ev.is_known() && matches!(arg, FieldArg::Index(1..)) { str(b"") } else { None })
 }
 
 /// Arguments of ancestor N, or of all of them in one text.

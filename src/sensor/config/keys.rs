@@ -73,7 +73,7 @@ pub const KEYS: &[Key] = &[
     key("engine.modern_ebpf.buf_size_preset", Int, "4", Works, "index 1..10 of the ring size: 1,2,4,8,16,32,64,128,256,512 MiB"),
     key("engine.modern_ebpf.drop_failed_exit", Bool, "false", NotYet("false"), "do not send exit events of failed syscalls"),
     key("engine.modern_ebpf.disable_iterators", Bool, "false", Meaningless("the module needs no scan of processes"), "do not use BPF iterators for the initial process scan"),
-    key("engine.replay.capture_file", Text, "", PartOf("engine.kind"), ".scap file to read; empty is an error when kind=replay"),
+    key("engine.replay.capture_file", Text, "", Works, ".scap file to read; empty is an error when kind=replay"),
     key("capture.enabled", Bool, "false", NotYet("false"), "allow rules to start a .scap recording"),
     key("capture.path_prefix", Text, "/tmp/falco", PartOf("capture.enabled"), "path prefix of recording files"),
     key("capture.mode", Choice(&["rules", "all_rules"]), "rules", PartOf("capture.enabled"), "rules = only rules with capture:true start a recording; all_rules = every match does"),
