@@ -149,7 +149,7 @@ fn map_bytes<'a>(s: &[u8], arena: &'a Bump, f: fn(&u8) -> u8) -> &'a [u8] {
     arena.alloc_slice_fill_iter(s.iter().map(f))
 }
 
-/// Standard alphabet, padding optional.
+/// Standard alphabet, padding optional; bits of the last digit that no byte takes must be zero.
 fn base64<'a>(s: &[u8], arena: &'a Bump) -> Option<&'a [u8]> {
     let digits = match s {
         [rest @ .., b'=', b'='] | [rest @ .., b'='] if s.len().is_multiple_of(4) => rest,
@@ -173,7 +173,12 @@ fn base64<'a>(s: &[u8], arena: &'a Bump) -> Option<&'a [u8]> {
                 });
         }
         word <<= 6 * (4 - chunk.len());
-        out.extend_from_slice(&word.to_be_bytes()[1..chunk.len()]);
+        let [_, bytes @ ..] = word.to_be_bytes();
+        let (bytes, unused) = bytes.split_at(chunk.len() - 1);
+        if unused.iter().any(|byte| *byte != 0) {
+            return None;
+        }
+        out.extend_from_slice(bytes);
     }
     Some(out.into_bump_slice())
 }
@@ -283,6 +288,9 @@ mod tests {
         assert_eq!(run(B64, &[s("aGVsbG8=")], None), "hello");
         assert_eq!(run(B64, &[s("aGVsbG8")], None), "hello");
         assert_eq!(run(B64, &[s("aGV*")], None), "missing");
+        // "aux" is two bytes and two bits.
+        assert_eq!(run(B64, &[s("aux")], None), "missing");
+        assert_eq!((run(B64, &[s("YQ")], None), run(B64, &[s("YR==")], None)), ("a".into(), "missing".into()));
         assert_eq!(run(Len, &[Value::List(&[])], None), "0");
         assert_eq!(run(Join, &[s("-"), Value::List(&[s("a"), Value::U64(1)])], None), "a-1");
         assert_eq!(run(Concat, &[s("a"), s("b")], None), "ab");
