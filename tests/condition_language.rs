@@ -20,6 +20,7 @@ fn event() -> Described {
         ("proc.tty", one("34816")),
         ("proc.aname", many(&["bash", "sshd", "systemd"])),
         ("proc.apid", many(&["6", "5", "1"])),
+        ("proc.aenv", many(&["HOME=/", "PATH=/bin"])),
         ("user.name", one("<NA>")),
         ("fd.num", one("3")),
         ("fd.name", one("/etc/shadow")),
@@ -227,6 +228,8 @@ fn lists_ancestors_and_both_ends() {
         ("proc.aname[2] = sshd", true),
         ("proc.aname[9] exists", false),
         ("proc.pname = bash", true),
+        // An index of proc.aenv does not count in comparisons.
+        ("proc.aenv[7] contains PATH", true),
         ("proc.apid = 5", true),
         // Either end; both must differ.
         ("fd.ip = 10.0.0.1", true),

@@ -162,7 +162,15 @@ impl<'s> Lower<'s> {
         right: &Right,
     ) -> Result<PredicateId, FilterError> {
         let pos = left.pos();
-        let left_id = self.term(left, false)?;
+        let left_id = match left {
+            // An index of this one counts in outputs only: compared, it stands for every ancestor.
+            Operand::Field { pos, name, arg: Some(arg) }
+                if &**name == "proc.aenv" && arg.iter().all(u8::is_ascii_digit) =>
+            {
+                self.term(&Operand::Field { pos: *pos, name: name.clone(), arg: None }, false)?
+            }
+            left => self.term(left, false)?,
+        };
         let def = self.def_of(left_id).map(|(def, arg)| (def, *arg == FieldArg::None));
         let event_type = def.is_some_and(|(def, bare)| bare && EVENT_TYPE_FIELDS.contains(&def.name));
         let ty = self.table.term(left_id).ty;
