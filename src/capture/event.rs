@@ -44,6 +44,17 @@ impl<'a> Event<'a> {
         self.data.get(span.start as usize..span.end as usize)
     }
 
+    /// All of them, in order.
+    pub fn params(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let data = self.data;
+        self.spans.iter().map(move |span| data.get(span.start as usize..span.end as usize).unwrap_or_default())
+    }
+
+    /// Bytes of all of them.
+    pub fn total(&self) -> usize {
+        self.spans.iter().map(|span| (span.end - span.start) as usize).sum()
+    }
+
     /// A number of 4 or 8 bytes (or less), zero-extended.
     pub fn unsigned(&self, index: usize) -> Option<u64> {
         Some(match *self.param(index)? {
@@ -75,7 +86,7 @@ impl<'a> Event<'a> {
 }
 
 /// An event that owns its bytes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventBuf {
     pub time: u64,
     pub tid: i64,

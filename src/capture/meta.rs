@@ -5,7 +5,7 @@ use super::cursor::Cursor;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Everything that stands before the first event, or between two sections.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
     pub machine: Option<Machine>,
     pub processes: Vec<ProcessEntry>,
@@ -17,7 +17,7 @@ pub struct Metadata {
 }
 
 /// The recording machine.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
     pub cpus: u32,
     pub memory: u64,
@@ -28,7 +28,7 @@ pub struct Machine {
 }
 
 /// A thread when the recording began. Texts are cut by the recorder.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessEntry {
     pub tid: i64,
     pub pid: i64,
@@ -150,7 +150,7 @@ impl FdKind {
 pub type Address = (IpAddr, u16);
 
 /// A descriptor when the recording began.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FdEntry {
     pub fd: i64,
     pub ino: u64,
@@ -170,7 +170,7 @@ pub struct FdEntry {
 }
 
 /// A network interface.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     pub name: Vec<u8>,
     pub address: IpAddr,

@@ -1,10 +1,11 @@
-//! Captures: reading .scap files of every version, and the state of tasks and descriptors rebuilt from them.
+//! Captures: reading .scap files of every version, the state of tasks and descriptors rebuilt from them, and writing them.
 //!
 //! [`Reader`] gives metadata and events in today's schema (`convert` brings old ones there); [`Inspector`] follows what events
 //! change; [`Replay`] is both, one event at a time, ready for the evaluator. Not the fields: a replayed event is seen through the
 //! same view as one of a ring (`event::view`). Invariant: no file makes this panic, loop or take more memory than the bounds of
 //! [`bounds`]; what was read before a damaged place has been delivered.
 
+mod block;
 pub mod bounds;
 mod convert;
 mod cursor;
@@ -16,6 +17,7 @@ mod reader;
 mod replay;
 pub mod replayed;
 mod source;
+mod writer;
 
 pub use convert::{Converter, Step};
 pub use error::{CaptureError, Problem};
@@ -26,3 +28,4 @@ pub use meta::{Address, FdEntry, FdKind, Group, Interface, Machine, Metadata, Pr
 pub use reader::Reader;
 pub use replay::Replay;
 pub use replayed::ReplayedEvent;
+pub use writer::Writer;

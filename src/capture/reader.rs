@@ -1,5 +1,6 @@
 //! A capture file, event by event.
 
+use super::block::{self, MAGIC, SECTION};
 use super::bounds;
 use super::convert::{Converter, Step, params_of};
 use super::cursor::Cursor;
@@ -11,9 +12,6 @@ use crate::event::types::EventCode;
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-const SECTION: u32 = 0x0a0d_0d0a;
-const MAGIC: u32 = 0x1a2b_3c4d;
 
 /// Blocks of the format, by their numbers of today and before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +43,7 @@ impl Kind {
         }
         match number {
             SECTION => Kind::Section,
-            0x201 | 0x8002_abcd => Kind::Machine,
+            block::MACHINE | 0x8002_abcd => Kind::Machine,
             0x202 | 0x8000_abcd => Kind::Processes(1),
             0x207 | 0x8013_abcd => Kind::Processes(2),
             0x209 | 0x8014_abcd => Kind::Processes(3),
@@ -54,19 +52,19 @@ impl Kind {
             0x212 => Kind::Processes(6),
             0x213 => Kind::Processes(7),
             0x214 => Kind::Processes(8),
-            0x215 => Kind::Processes(9),
+            block::PROCESSES => Kind::Processes(9),
             0x203 | 0x8001_abcd => Kind::Fds(1),
-            0x218 => Kind::Fds(2),
+            block::FDS => Kind::Fds(2),
             0x205 | 0x8011_abcd => Kind::Interfaces(1),
-            0x219 => Kind::Interfaces(2),
+            block::INTERFACES => Kind::Interfaces(2),
             0x206 | 0x8012_abcd => Kind::Users(1),
-            0x220 => Kind::Users(2),
+            block::USERS => Kind::Users(2),
             0x204 | 0x8010_abcd => event(false, false, false),
             0x208 => event(true, false, false),
-            0x216 => event(false, true, false),
-            0x217 => event(true, true, false),
-            0x221 => event(false, true, true),
-            0x222 => event(true, true, true),
+            block::EVENT => event(false, true, false),
+            block::EVENT_WITH_FLAGS => event(true, true, false),
+            block::LARGE_EVENT => event(false, true, true),
+            block::LARGE_EVENT_WITH_FLAGS => event(true, true, true),
             _ => Kind::Unknown,
         }
     }

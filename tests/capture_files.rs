@@ -1,0 +1,294 @@
+//! Capture files: what is written reads the same, and no bytes make reading panic, go on for ever or take more memory than it may.
+//!
+//! Files are made here; where `FALCO_CONFORMANCE` (default ../shared/conformance) has real ones, these are used as well. That the
+//! original tools read what is written is `tests/vm`'s and docs/testing.md's business.
+
+use falco_sensor::capture::{
+    CaptureError, EventBuf, FdEntry, FdKind, Group, Interface, Machine, Metadata, ProcessEntry, Reader, User, Writer,
+};
+use falco_sensor::event::types::{Age, EVENTS, EventCode};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Cursor;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex};
+
+// ---- memory: what a thread has, and the most it had -------------------------------------------------------------------------------
+
+struct Counting;
+
+thread_local! {
+    static HELD: std::cell::Cell<(i64, i64)> = const { std::cell::Cell::new((0, 0)) };
+}
+
+fn count(bytes: i64) {
+    let _ = HELD.try_with(|held| {
+        let (now, most) = held.get();
+        held.set((now + bytes, most.max(now + bytes)));
+    });
+}
+
+// SAFETY: hands everything to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as i64);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count(-(layout.size() as i64));
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most memory `work` held at a time.
+fn most_held<T>(work: impl FnOnce() -> T) -> (T, i64) {
+    let before = HELD.get().0;
+    HELD.set((before, before));
+    let result = work();
+    (result, HELD.get().1 - before)
+}
+
+// ---- writing to and reading from memory -------------------------------------------------------------------------------------------
+
+/// A file that stays readable when its writer is gone.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic while writing").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a capture holds: sections, each with what is said before its events.
+type Content = Vec<(Metadata, Vec<EventBuf>)>;
+
+fn written(content: &Content, gzip: bool) -> Vec<u8> {
+    let memory = Memory::default();
+    let mut writer = Writer::new(memory.clone(), gzip);
+    for (metadata, events) in content {
+        writer.section(metadata).expect("memory takes everything");
+        events.iter().for_each(|event| writer.event(&event.view(0)).expect("memory takes everything"));
+    }
+    assert_eq!(writer.refused, 0);
+    writer.finish().expect("memory takes everything");
+    let bytes = memory.0.lock().expect("no panic while writing").clone();
+    bytes
+}
+
+fn open(bytes: &[u8], gzip: bool) -> Result<Reader, CaptureError> {
+    Reader::new(Cursor::new(bytes.to_vec()), gzip, Path::new("memory"))
+}
+
+/// Everything a reader gives, and how it ended.
+fn content(mut reader: Reader) -> (Content, Result<(), CaptureError>) {
+    let mut all = vec![(reader.take_metadata(), Vec::new())];
+    loop {
+        match reader.next() {
+            Ok(Some(event)) => {
+                let event = owned(&event);
+                if reader.has_metadata() {
+                    all.push((reader.take_metadata(), Vec::new()));
+                }
+                all.last_mut().expect("one at least").1.push(event);
+            }
+            Ok(None) => return (all, Ok(())),
+            Err(error) => {
+                assert!(reader.next().expect("after an error comes the end").is_none());
+                return (all, Err(error));
+            }
+        }
+    }
+}
+
+fn owned(event: &falco_sensor::capture::Event<'_>) -> EventBuf {
+    let mut copy = EventBuf::new(event.code, event.time, event.tid);
+    (copy.cpu, copy.flags) = (event.cpu, event.flags);
+    event.params().for_each(|param| copy.push(param));
+    copy
+}
+
+// ---- captures that are made -------------------------------------------------------------------------------------------------------
+
+fn text(len: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![Just(Vec::new()), vec(any::<u8>(), 0..24), vec(any::<u8>(), len..=len)]
+}
+
+prop_compose! {
+    fn a_process()(
+        ids in any::<[i64; 7]>(),
+        pgid in any::<Option<i64>>(),
+        texts in (text(1024), text(1024), text(1024), text(1024), text(1024)),
+        long in (text(4096), text(4096), text(4096)),
+        words in any::<[u32; 8]>(),
+        numbers in any::<[u64; 10]>(),
+        bits in any::<[bool; 4]>(),
+    ) -> ProcessEntry {
+        let [tid, pid, ptid, sid, vpgid, vtid, vpid] = ids;
+        let (comm, exe, exepath, cwd, root) = texts;
+        let (args, env, cgroups) = long;
+        let [flags, uid, gid, vmsize_kb, vmrss_kb, vmswap_kb, tty, loginuid] = words;
+        let [fdlimit, pfmajor, pfminor, pidns_init_start, i, p, e, exe_ino, exe_ctime, exe_mtime] = numbers;
+        let [exe_writable, exe_upper_layer, exe_lower_layer, exe_from_memfd] = bits;
+        ProcessEntry {
+            tid, pid, ptid, sid, vpgid, pgid, comm, exe, exepath, args, cwd, fdlimit, flags, uid, gid, vmsize_kb, vmrss_kb,
+            vmswap_kb, pfmajor, pfminor, env, vtid, vpid, cgroups, root, pidns_init_start, tty, loginuid, exe_writable,
+            cap_inheritable: i, cap_permitted: p, cap_effective: e, exe_upper_layer, exe_lower_layer, exe_from_memfd,
+            exe_ino, exe_ctime, exe_mtime,
+        }
+    }
+}
+
+fn v4() -> impl Strategy<Value = IpAddr> {
+    any::<Ipv4Addr>().prop_map(IpAddr::from)
+}
+
+fn v6() -> impl Strategy<Value = IpAddr> {
+    any::<Ipv6Addr>().prop_map(IpAddr::from)
+}
+
+fn a_descriptor() -> impl Strategy<Value = FdEntry> {
+    // Kinds by their numbers; those above are not known.
+    let kind = (0u8..22).prop_map(FdKind::of);
+    let ends = ((v4(), v4()), (v6(), v6()), any::<(u16, u16)>());
+    (any::<(i64, u64)>(), kind, ends, text(1024), any::<(u32, u32, u8)>(), any::<(u64, u64)>()).prop_map(
+        |((fd, ino), kind, (four, six, ports), name, (open_flags, dev, l4), unix)| {
+            let entry = FdEntry { fd, ino, kind, ..FdEntry::default() };
+            let (source, destination) = match kind {
+                FdKind::Ipv4 | FdKind::Ipv4Server => four,
+                _ => six,
+            };
+            match kind {
+                FdKind::Ipv4 | FdKind::Ipv6 => {
+                    FdEntry { source: Some((source, ports.0)), destination: Some((destination, ports.1)), l4, ..entry }
+                }
+                FdKind::Ipv4Server | FdKind::Ipv6Server => FdEntry { source: Some((source, ports.0)), l4, ..entry },
+                FdKind::Unix => FdEntry { unix, name, ..entry },
+                FdKind::File => FdEntry { open_flags, dev, name, ..entry },
+                _ => FdEntry { name, ..entry },
+            }
+        },
+    )
+}
+
+fn an_interface() -> impl Strategy<Value = Interface> {
+    let ends = prop_oneof![(v4(), v4(), v4()), (v6(), v6(), v6())];
+    (text(64), ends, any::<u64>()).prop_map(|(name, (address, netmask, broadcast), linkspeed)| Interface {
+        name,
+        address,
+        netmask,
+        broadcast,
+        linkspeed,
+    })
+}
+
+fn a_user() -> impl Strategy<Value = User> {
+    (any::<(u32, u32)>(), text(1024), text(1024), text(1024)).prop_map(|((uid, gid), name, home, shell)| User {
+        uid,
+        gid,
+        name,
+        home,
+        shell,
+    })
+}
+
+fn a_group() -> impl Strategy<Value = Group> {
+    (any::<u32>(), text(1024)).prop_map(|(gid, name)| Group { gid, name })
+}
+
+prop_compose! {
+    fn metadata()(
+        (cpus, memory, max_pid, boot_time) in any::<(u32, u64, u64, u64)>(),
+        hostname in "[ -~]{0,127}",
+        processes in vec(a_process(), 0..4),
+        fds in vec((any::<i64>(), vec(a_descriptor(), 0..5)), 0..3),
+        interfaces in vec(an_interface(), 0..4),
+        users in vec(a_user(), 0..3),
+        groups in vec(a_group(), 0..3),
+    ) -> Metadata {
+        let machine = Some(Machine { cpus, memory, max_pid, hostname: hostname.into_bytes(), boot_time });
+        Metadata { machine, processes, fds, interfaces, users, groups }
+    }
+}
+
+/// Types that are delivered as they are when complete, and their numbers of parameters.
+static DELIVERED: LazyLock<Vec<(u16, usize)>> = LazyLock::new(|| {
+    let current = |code: &u16| EventCode(*code).info().age == Age::Current && !EventCode(*code).is_enter();
+    let params = |code| falco_sensor::event::params::event(EventCode(code)).map(|def| (code, def.params.len()));
+    (0..EVENTS.len() as u16).filter(current).filter_map(params).collect()
+});
+
+fn an_event() -> impl Strategy<Value = EventBuf> {
+    let params = vec(prop_oneof![3 => vec(any::<u8>(), 0..9), 1 => vec(any::<u8>(), 0..300)], 0..40);
+    (any::<prop::sample::Index>(), params, any::<(u64, i64, u16)>(), 0u32..2).prop_map(
+        |(which, params, (time, tid, cpu), flags)| {
+            let (code, count) = DELIVERED[which.index(DELIVERED.len())];
+            let mut event = EventBuf::new(EventCode(code), time, tid);
+            (event.cpu, event.flags) = (cpu, flags);
+            (0..count).for_each(|i| event.push(params.get(i).map_or(&[], |bytes| bytes)));
+            event
+        },
+    )
+}
+
+fn a_capture() -> impl Strategy<Value = Content> {
+    vec((metadata(), vec(an_event(), 1..20)), 1..3)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn what_is_written_reads_the_same(capture in a_capture(), gzip: bool) {
+        let bytes = written(&capture, gzip);
+        let (read, end) = content(open(&bytes, gzip).expect("a capture"));
+        end.expect("a whole capture");
+        prop_assert_eq!(read, capture);
+    }
+}
+
+// ---- captures that are there ------------------------------------------------------------------------------------------------------
+
+fn real() -> Vec<PathBuf> {
+    let root = std::env::var("FALCO_CONFORMANCE").unwrap_or_else(|_| "../shared/conformance".into());
+    let folders = ["captures/falco", "captures/libs", "oracle"].map(|f| Path::new(&root).join(f));
+    let entries = folders.iter().flat_map(|f| std::fs::read_dir(f).into_iter().flatten().flatten());
+    let mut files: Vec<PathBuf> = entries.map(|e| e.path()).filter(|p| is_capture(p)).collect();
+    files.sort();
+    if files.is_empty() {
+        println!("skipped: no captures below {root} (set FALCO_CONFORMANCE)");
+    }
+    files
+}
+
+fn is_capture(path: &Path) -> bool {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    name.ends_with(".scap") || name.ends_with(".scap.gz")
+}
+
+#[test]
+fn real_captures_read_the_same_when_written_anew() {
+    for file in real() {
+        let (capture, end) = content(Reader::open(&file).expect("a capture"));
+        end.unwrap_or_else(|error| panic!("{error}"));
+        for gzip in [false, true] {
+            let bytes = written(&capture, gzip);
+            let (read, end) = content(open(&bytes, gzip).expect("a capture"));
+            end.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            assert!(read == capture, "{} is another when written anew", file.display());
+        }
+    }
+}
