@@ -4,11 +4,13 @@
 //! original tools read what is written is `tests/vm`'s and docs/testing.md's business.
 
 use falco_sensor::capture::{
-    CaptureError, EventBuf, FdEntry, FdKind, Group, Interface, Machine, Metadata, ProcessEntry, Reader, User, Writer,
+    CaptureError, EventBuf, FdEntry, FdKind, Group, Interface, Machine, Metadata, ProcessEntry, Reader, Replay, User,
+    Writer,
 };
 use falco_sensor::event::types::{Age, EVENTS, EventCode};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Cursor;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -291,4 +293,195 @@ fn real_captures_read_the_same_when_written_anew() {
             assert!(read == capture, "{} is another when written anew", file.display());
         }
     }
+}
+
+// ---- captures that are damaged ----------------------------------------------------------------------------------------------------
+
+/// One thing that happens to a file.
+#[derive(Clone, Debug)]
+enum Damage {
+    Flip(prop::sample::Index, u8),
+    /// A word becomes one that lengths are wrong with.
+    Word(prop::sample::Index, u32),
+    Cut(prop::sample::Index),
+    /// Some bytes are gone.
+    Lose(prop::sample::Index, usize),
+    /// Some bytes come twice.
+    Repeat(prop::sample::Index, usize),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let place = any::<prop::sample::Index>;
+    let word = prop_oneof![
+        any::<u32>(),
+        0u32..64,
+        Just(u32::MAX),
+        Just(u32::MAX - 3),
+        Just(1 << 31),
+        Just(1 << 28),
+        Just(64 << 20),
+        (0u32..31).prop_map(|bit| 1 << bit),
+    ];
+    prop_oneof![
+        4 => (place(), 1u8..).prop_map(|(at, bits)| Damage::Flip(at, bits)),
+        4 => (place(), word).prop_map(|(at, word)| Damage::Word(at, word)),
+        1 => place().prop_map(Damage::Cut),
+        1 => (place(), 1usize..200).prop_map(|(at, len)| Damage::Lose(at, len)),
+        1 => (place(), 1usize..5000).prop_map(|(at, len)| Damage::Repeat(at, len)),
+    ]
+}
+
+fn damaged(mut bytes: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
+    for damage in damages {
+        if bytes.is_empty() {
+            break;
+        }
+        let len = bytes.len();
+        match damage {
+            Damage::Flip(at, bits) => bytes[at.index(len)] ^= bits,
+            Damage::Word(at, word) => {
+                // Lengths stand at multiples of four.
+                let at = at.index(len) & !3;
+                let end = len.min(at + 4);
+                bytes[at..end].copy_from_slice(&word.to_ne_bytes()[..end - at]);
+            }
+            Damage::Cut(at) => bytes.truncate(at.index(len)),
+            Damage::Lose(at, count) => {
+                let at = at.index(len);
+                bytes.drain(at..len.min(at + count));
+            }
+            Damage::Repeat(at, count) => {
+                let at = at.index(len);
+                let again = bytes[at..len.min(at + count)].to_vec();
+                bytes.splice(at..at, again);
+            }
+        }
+    }
+    bytes
+}
+
+/// Memory that reading may take: buffers, and some for each byte of the file (a thread for each event, its lists).
+const BUFFERS: i64 = 8 << 20;
+const FOR_EACH_BYTE: i64 = 64;
+
+/// Replays a file to its end, asking for fields on the way.
+fn replay(bytes: Vec<u8>) -> Result<u64, TestCaseError> {
+    use falco_sensor::event::fields;
+    use falco_sensor::event::value::{Extract, FieldArg, FieldUse};
+
+    let asked = ["fd.name", "proc.cmdline", "proc.aname", "evt.args", "fs.path.name", "fd.sip", "container.id"]
+        .map(|name| FieldUse { id: fields::id(name), arg: FieldArg::None });
+    let len = bytes.len() as i64;
+    let (count, most) = most_held(move || {
+        let Ok(reader) = Reader::new(Cursor::new(bytes), false, Path::new("memory")) else { return 0 };
+        let mut replay = Replay::new(reader, 0);
+        let mut arena = bumpalo::Bump::new();
+        let mut count = 0;
+        loop {
+            match replay.next() {
+                Ok(Some(event)) => {
+                    count += 1;
+                    for field in &asked {
+                        let _ = event.extract(field, &arena);
+                    }
+                    arena.reset();
+                }
+                Ok(None) => return count,
+                Err(error) => {
+                    assert!(error.offset <= len as u64, "{error}");
+                    assert!(replay.next().expect("after an error comes the end").is_none());
+                    return count;
+                }
+            }
+        }
+    });
+    prop_assert!(count as i64 <= len / 34, "{count} events in {len} bytes");
+    prop_assert!(most <= BUFFERS + FOR_EACH_BYTE * len, "{most} bytes were held for a file of {len}");
+    Ok(count)
+}
+
+/// Bytes of real captures, unpacked; of made ones when there are none.
+static WHOLE: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let mut whole: Vec<Vec<u8>> = real()
+        .iter()
+        .map(|file| {
+            let bytes = std::fs::read(file).expect("a file");
+            let mut unpacked = Vec::new();
+            if bytes.starts_with(&[0x1f, 0x8b]) {
+                let mut from = flate2::read::MultiGzDecoder::new(&*bytes);
+                std::io::Read::read_to_end(&mut from, &mut unpacked).expect("gzip");
+                return unpacked;
+            }
+            bytes
+        })
+        // Enough for every kind of block, and quick.
+        .filter(|bytes| bytes.len() < 400_000)
+        .collect();
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for _ in 0..8 {
+        let tree = a_capture().new_tree(&mut runner).expect("a capture");
+        whole.push(written(&tree.current(), false));
+    }
+    whole
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_damage_makes_replaying_fail_otherwise_than_by_an_error(
+        which in any::<prop::sample::Index>(),
+        damages in vec(damage(), 1..6),
+    ) {
+        let whole = &WHOLE[which.index(WHOLE.len())];
+        replay(damaged(whole.clone(), &damages))?;
+    }
+
+    #[test]
+    fn no_damage_to_a_packed_file_makes_reading_fail_otherwise_than_by_an_error(
+        capture in a_capture(),
+        damages in vec(damage(), 1..6),
+    ) {
+        let bytes = damaged(written(&capture, true), &damages);
+        if let Ok(reader) = open(&bytes, true) {
+            let (_, _) = content(reader);
+        }
+    }
+
+    #[test]
+    fn any_bytes_after_a_header_are_read_without_harm(body in vec(0u8..9, 0..2000)) {
+        let mut bytes = written(&vec![(Metadata::default(), Vec::new())], false);
+        bytes.extend(body);
+        replay(bytes)?;
+    }
+}
+
+#[test]
+fn whole_captures_stay_within_the_memory_that_damaged_ones_may_take() {
+    for bytes in WHOLE.iter() {
+        let events = replay(bytes.clone()).unwrap_or_else(|error| panic!("{error}"));
+        assert!(events > 0);
+    }
+}
+
+/// What was whole before the end is delivered, and the message says where the end is.
+#[test]
+fn a_truncated_capture_gives_its_good_part() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let capture = vec![(Metadata::default(), vec(an_event(), 9..10).new_tree(&mut runner).expect("events").current())];
+    let bytes = written(&capture, false);
+    let mut last = vec![(Metadata::default(), capture[0].1[..8].to_vec())];
+    let whole = written(&last, false).len();
+    for len in whole..bytes.len() {
+        let (read, end) = content(open(&bytes[..len], false).expect("a capture"));
+        assert!(read == last);
+        match end {
+            Ok(()) => assert_eq!(len, whole),
+            Err(error) => {
+                assert!(error.to_string().contains(&format!("at byte {whole}: the file is truncated")), "{error}")
+            }
+        }
+    }
+    last[0].1.push(capture[0].1[8].clone());
+    assert!(content(open(&bytes, false).expect("a capture")).0 == last);
 }

@@ -45,7 +45,15 @@ impl Replay {
             self.state.after(&subject);
         }
         loop {
-            let Some(event) = self.reader.next()? else { return Ok(None) };
+            if self.reader.next()?.is_none() {
+                return Ok(None);
+            }
+            // What stands before the event was true before it.
+            if self.reader.has_metadata() {
+                let metadata = self.reader.take_metadata();
+                self.state.describe_machine(metadata);
+            }
+            let event = self.reader.current();
             let subject = self.state.before(&event);
             let previous = std::mem::replace(&mut self.previous, event.time);
             if subject.hidden || !wanted(&event, &self.state) {
@@ -55,10 +63,6 @@ impl Replay {
             self.subject = Some(subject);
             if let Some(thread) = subject.thread {
                 self.state.describe(thread);
-            }
-            if self.reader.has_metadata() {
-                let metadata = self.reader.take_metadata();
-                self.state.describe_machine(metadata);
             }
             return Ok(Some(ReplayedEvent::of_capture(self.reader.current(), &self.state, subject, previous)));
         }
