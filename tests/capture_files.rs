@@ -458,10 +458,8 @@ proptest! {
 
 #[test]
 fn whole_captures_stay_within_the_memory_that_damaged_ones_may_take() {
-    for bytes in WHOLE.iter() {
-        let events = replay(bytes.clone()).unwrap_or_else(|error| panic!("{error}"));
-        assert!(events > 0);
-    }
+    let events = |bytes: &Vec<u8>| replay(bytes.clone()).unwrap_or_else(|error| panic!("{error}"));
+    assert!(WHOLE.iter().map(events).sum::<u64>() > 0);
 }
 
 /// What was whole before the end is delivered, and the message says where the end is.

@@ -103,10 +103,22 @@ impl EventBuf {
         EventBuf { time, tid, code: code.0, ..EventBuf::default() }
     }
 
+    /// Becomes another event without parameters.
+    pub fn restart(&mut self, code: EventCode, time: u64, tid: i64, cpu: u16) {
+        (self.time, self.tid, self.cpu, self.code, self.flags) = (time, tid, cpu, code.0, 0);
+        self.spans.clear();
+        self.data.clear();
+    }
+
     /// Appends a parameter.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.push_with(|data| data.extend_from_slice(bytes));
+    }
+
+    /// Appends what `fill` appends as a parameter.
+    pub fn push_with(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
         let start = self.data.len() as u32;
-        self.data.extend_from_slice(bytes);
+        fill(&mut self.data);
         self.spans.push(Span { start, end: self.data.len() as u32 });
     }
 

@@ -60,6 +60,8 @@ pub struct Param {
     pub name: &'static str,
     pub ty: Type,
     pub format: Format,
+    /// Bytes of a number in a capture; 0 for what has a length of its own.
+    pub width: u8,
     pub source: Source,
     /// Index of the parameter with the directory a relative path starts at.
     pub dirfd: Option<u8>,
@@ -219,6 +221,7 @@ fn param(row: &'static fsn_param, event: &str) -> Param {
             abi::FSN_F_OCT => Format::Octal,
             _ => Format::Decimal,
         },
+        width: width(u32::from(row.type_)),
         source: source(row),
         dirfd: u8::try_from(row.dirfd).ok(),
         class_name,
@@ -253,6 +256,44 @@ fn source(row: &fsn_param) -> Source {
         abi::FSN_S_FD => Source::Fd(arg),
         abi::FSN_S_DIRFD => Source::DirFd(arg),
         _ => Source::Attached,
+    }
+}
+
+fn width(ty: u32) -> u8 {
+    match ty {
+        abi::FSN_T_INT8
+        | abi::FSN_T_UINT8
+        | abi::FSN_T_SIGTYPE
+        | abi::FSN_T_L4PROTO
+        | abi::FSN_T_SOCKFAMILY
+        | abi::FSN_T_FLAGS8
+        | abi::FSN_T_ENUMFLAGS8 => 1,
+        abi::FSN_T_INT16
+        | abi::FSN_T_UINT16
+        | abi::FSN_T_SYSCALLID
+        | abi::FSN_T_PORT
+        | abi::FSN_T_FLAGS16
+        | abi::FSN_T_ENUMFLAGS16 => 2,
+        abi::FSN_T_INT32
+        | abi::FSN_T_UINT32
+        | abi::FSN_T_FD32
+        | abi::FSN_T_PID32
+        | abi::FSN_T_BOOL
+        | abi::FSN_T_UID
+        | abi::FSN_T_GID
+        | abi::FSN_T_MODE
+        | abi::FSN_T_SIGSET
+        | abi::FSN_T_FLAGS32
+        | abi::FSN_T_ENUMFLAGS32 => 4,
+        abi::FSN_T_INT64
+        | abi::FSN_T_UINT64
+        | abi::FSN_T_ERRNO
+        | abi::FSN_T_FD
+        | abi::FSN_T_PID
+        | abi::FSN_T_RELTIME
+        | abi::FSN_T_ABSTIME
+        | abi::FSN_T_DOUBLE => 8,
+        _ => 0,
     }
 }
 

@@ -384,17 +384,15 @@ impl Inspector {
     /// The address that bytes to `destination` leave from: that of the interface whose net it is in, else the first that is
     /// no loopback.
     fn infer_address(&self, destination: IpAddr) -> Option<IpAddr> {
-        let IpAddr::V4(destination) = destination else { return None };
         let bits = |ip: IpAddr| match ip {
-            IpAddr::V4(ip) => Some(u32::from(ip)),
-            IpAddr::V6(_) => None,
+            IpAddr::V4(ip) => u128::from(u32::from(ip)),
+            IpAddr::V6(ip) => u128::from(ip),
         };
-        let of_net = self.interfaces.iter().find(|interface| {
-            let (Some(address), Some(mask)) = (bits(interface.address), bits(interface.netmask)) else { return false };
-            address & mask == u32::from(destination) & mask
-        });
-        let other = || self.interfaces.iter().find(|i| i.address.is_ipv4() && !i.address.is_loopback());
-        of_net.or_else(other).map(|interface| interface.address)
+        let family = || self.interfaces.iter().filter(|i| i.address.is_ipv4() == destination.is_ipv4());
+        let same = || family().find(|i| i.address == destination);
+        let of_net = || family().find(|i| bits(i.address) & bits(i.netmask) == bits(destination) & bits(i.netmask));
+        let other = || family().find(|i| !i.address.is_loopback());
+        same().or_else(of_net).or_else(other).map(|interface| interface.address)
     }
 
     /// Whether an address is one of the machine's.

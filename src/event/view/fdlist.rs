@@ -20,7 +20,7 @@ pub enum FdList<'a> {
 
 impl<'a> FdList<'a> {
     /// Number and what happened, in Falco's bits.
-    fn entries(self) -> impl Iterator<Item = (i64, u16)> + 'a {
+    pub fn entries(self) -> impl Iterator<Item = (i64, u16)> + 'a {
         let (bytes, width) = match self {
             FdList::Poll(bytes) => (bytes, 8),
             FdList::Captured(bytes) => (bytes, 10),
