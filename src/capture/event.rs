@@ -50,11 +50,6 @@ impl<'a> Event<'a> {
         self.spans.iter().map(move |span| data.get(span.start as usize..span.end as usize).unwrap_or_default())
     }
 
-    /// Bytes of all of them.
-    pub fn total(&self) -> usize {
-        self.spans.iter().map(|span| (span.end - span.start) as usize).sum()
-    }
-
     /// A number of 4 or 8 bytes (or less), zero-extended.
     pub fn unsigned(&self, index: usize) -> Option<u64> {
         Some(match *self.param(index)? {

@@ -31,4 +31,4 @@ pub use meta::{Address, FdEntry, FdKind, Group, Interface, Machine, Metadata, Pr
 pub use reader::Reader;
 pub use replay::Replay;
 pub use replayed::ReplayedEvent;
-pub use writer::Writer;
+pub use writer::{Readers, Writer, event_block};

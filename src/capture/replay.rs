@@ -5,6 +5,8 @@ use super::event::Event;
 use super::inspector::{Inspector, Subject};
 use super::reader::Reader;
 use super::replayed::ReplayedEvent;
+use super::writer::Writer;
+use std::io;
 use std::path::Path;
 
 /// A capture being replayed.
@@ -14,6 +16,22 @@ pub struct Replay {
     /// Of the event that was handed out last.
     subject: Option<Subject>,
     previous: u64,
+    copy: Option<Copy>,
+}
+
+/// Another file that gets what is read.
+struct Copy {
+    writer: Writer,
+    /// The first failure: nothing is written after it.
+    result: io::Result<()>,
+}
+
+impl Copy {
+    fn write(&mut self, what: impl FnOnce(&mut Writer) -> io::Result<()>) {
+        if self.result.is_ok() {
+            self.result = what(&mut self.writer);
+        }
+    }
 }
 
 impl Replay {
@@ -23,10 +41,24 @@ impl Replay {
     }
 
     /// Replays what a reader gives.
-    pub fn new(mut reader: Reader, utc_offset: i32) -> Replay {
+    pub fn new(reader: Reader, utc_offset: i32) -> Replay {
+        Replay::copying(reader, utc_offset, None)
+    }
+
+    /// Replays what a reader gives, and writes it, with the events that rules do not see, to `copy` as well.
+    pub fn copying(mut reader: Reader, utc_offset: i32, copy: Option<Writer>) -> Replay {
         let mut state = Inspector::new(utc_offset);
-        state.describe_machine(reader.take_metadata());
-        Replay { reader, state, subject: None, previous: 0 }
+        let mut copy = copy.map(|writer| Copy { writer, result: Ok(()) });
+        let metadata = reader.take_metadata();
+        copy.iter_mut().for_each(|copy| copy.write(|writer| writer.section(&metadata)));
+        state.describe_machine(metadata);
+        Replay { reader, state, subject: None, previous: 0, copy }
+    }
+
+    /// Ends the copy, and says what went wrong with it.
+    pub fn finish_copy(&mut self) -> io::Result<()> {
+        let Some(copy) = self.copy.take() else { return Ok(()) };
+        copy.result.and_then(|()| copy.writer.finish())
     }
 
     /// The next event that rules see, with the state as it was when its call returned; None at the end.
@@ -51,9 +83,11 @@ impl Replay {
             // What stands before the event was true before it.
             if self.reader.has_metadata() {
                 let metadata = self.reader.take_metadata();
+                self.copy.iter_mut().for_each(|copy| copy.write(|writer| writer.section(&metadata)));
                 self.state.describe_machine(metadata);
             }
             let event = self.reader.current();
+            self.copy.iter_mut().for_each(|copy| copy.write(|writer| writer.event(&event)));
             let subject = self.state.before(&event);
             let previous = std::mem::replace(&mut self.previous, event.time);
             if subject.hidden || !wanted(&event, &self.state) {

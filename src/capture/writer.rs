@@ -19,6 +19,19 @@ use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
+/// Who is to read what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Those that know today's schema: nothing is lost.
+    Today,
+    /// Those that know the schema of libs 0.23 (sysdig 0.41) as well.
+    Older,
+}
+
+/// Last parameters that came later than [`Readers::Older`]: by event, the number of those before, and their default. Older readers stop
+/// at an event that has one; younger ones take the default where it is missing, so that a default is never written.
+const LATE: [(u16, usize, &[u8]); 2] = [(19, 4, &[0; 4]), (151, 3, &[0; 8])];
+
 /// Bytes of header and trailer of a block.
 const FRAME: usize = 12;
 /// Bytes of an event's header in a counted block, flags excluded.
@@ -36,7 +49,8 @@ enum Output {
 /// A capture being written.
 pub struct Writer {
     output: Output,
-    block: Vec<u8>,
+    buffer: Vec<u8>,
+    readers: Readers,
     /// Events that the format cannot hold: longer than 64 KiB, of a type that is never so.
     pub refused: u64,
 }
@@ -54,7 +68,14 @@ impl Writer {
         let output: Box<dyn Write + Send> = Box::new(output);
         let output =
             if gzip { Output::Gzip(GzEncoder::new(output, Compression::fast())) } else { Output::Plain(output) };
-        Writer { output, block: Vec::new(), refused: 0 }
+        Writer { output, buffer: Vec::new(), readers: Readers::Today, refused: 0 }
+    }
+
+    /// The same writer, for others to read.
+    #[must_use]
+    pub fn for_readers(mut self, readers: Readers) -> Writer {
+        self.readers = readers;
+        self
     }
 
     /// Begins a section: its header, and everything that is known before its events.
@@ -76,35 +97,19 @@ impl Writer {
 
     /// Appends an event.
     pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
-        let large = event.code.info().has(flag::LARGE);
-        let width = if large { 4 } else { 2 };
-        let len = EVENT_HEADER + event.len() * width + event.total();
-        if !large && (len > SHORT_EVENT || event.params().any(|p| p.len() > usize::from(u16::MAX)))
-            || u32::try_from(len + FRAME + 8).is_err()
-        {
+        self.buffer.clear();
+        if !event_block(event, self.readers, &mut self.buffer) {
             self.refused += 1;
-            return Ok(());
         }
-        self.begin(match (event.flags != 0, large) {
-            (false, false) => EVENT,
-            (true, false) => EVENT_WITH_FLAGS,
-            (false, true) => LARGE_EVENT,
-            (true, true) => LARGE_EVENT_WITH_FLAGS,
-        });
-        self.u16(event.cpu);
-        if event.flags != 0 {
-            self.u32(event.flags);
+        self.write()
+    }
+
+    /// Appends a block that [`event_block`] made.
+    pub fn block(&mut self, block: &[u8]) -> io::Result<()> {
+        match &mut self.output {
+            Output::Plain(output) => output.write_all(block),
+            Output::Gzip(output) => output.write_all(block),
         }
-        self.u64(event.time);
-        self.i64(event.tid);
-        self.u32(len as u32);
-        self.u16(event.code.0);
-        self.u32(event.len() as u32);
-        for param in event.params() {
-            if large { self.u32(param.len() as u32) } else { self.u16(param.len() as u16) }
-        }
-        event.params().for_each(|param| self.block.extend_from_slice(param));
-        self.end()
     }
 
     /// Writes everything out. What a writer that is dropped had not written yet may be lost.
@@ -123,8 +128,8 @@ impl Writer {
         self.u64(machine.max_pid);
         // One byte stays for the NUL.
         let name = &machine.hostname[..machine.hostname.len().min(HOSTNAME - 1)];
-        self.block.extend_from_slice(name);
-        self.block.resize(self.block.len() + HOSTNAME - name.len(), 0);
+        self.buffer.extend_from_slice(name);
+        self.buffer.resize(self.buffer.len() + HOSTNAME - name.len(), 0);
         self.u64(machine.boot_time);
         (0..3).for_each(|_| self.u64(0));
         self.end()
@@ -142,7 +147,7 @@ impl Writer {
                 .into_iter()
                 .for_each(|address| self.ip(address));
             self.u64(interface.linkspeed);
-            self.block.extend_from_slice(name);
+            self.buffer.extend_from_slice(name);
             self.close_entry(entry, 0);
         }
         self.end()
@@ -152,7 +157,7 @@ impl Writer {
         self.begin(USERS);
         for user in users {
             let entry = self.open_entry();
-            self.block.push(0);
+            self.buffer.push(0);
             self.u32(user.uid);
             self.u32(user.gid);
             [&user.name, &user.home, &user.shell].into_iter().for_each(|text| self.text(text, TEXT));
@@ -160,7 +165,7 @@ impl Writer {
         }
         for group in groups {
             let entry = self.open_entry();
-            self.block.push(1);
+            self.buffer.push(1);
             self.u32(group.gid);
             self.text(&group.name, TEXT);
             self.close_entry(entry, 4);
@@ -171,7 +176,7 @@ impl Writer {
     fn processes(&mut self, processes: &[ProcessEntry]) -> io::Result<()> {
         self.begin(PROCESSES);
         for process in processes {
-            if self.block.len() > LIST {
+            if self.buffer.len() > LIST {
                 self.end()?;
                 self.begin(PROCESSES);
             }
@@ -198,12 +203,12 @@ impl Writer {
         self.u64(p.pidns_init_start);
         self.u32(p.tty);
         self.u32(p.loginuid);
-        self.block.push(u8::from(p.exe_writable));
+        self.buffer.push(u8::from(p.exe_writable));
         [p.cap_inheritable, p.cap_permitted, p.cap_effective].into_iter().for_each(|set| self.u64(set));
-        self.block.push(u8::from(p.exe_upper_layer));
+        self.buffer.push(u8::from(p.exe_upper_layer));
         [p.exe_ino, p.exe_ctime, p.exe_mtime].into_iter().for_each(|number| self.u64(number));
-        self.block.push(u8::from(p.exe_from_memfd));
-        self.block.push(u8::from(p.exe_lower_layer));
+        self.buffer.push(u8::from(p.exe_from_memfd));
+        self.buffer.push(u8::from(p.exe_lower_layer));
         // The last one: an entry without it is an older recorder's.
         if let Some(pgid) = p.pgid {
             self.i64(pgid);
@@ -218,7 +223,7 @@ impl Writer {
             let entry = self.open_entry();
             self.i64(fd.fd);
             self.u64(fd.ino);
-            self.block.push(fd.kind.number());
+            self.buffer.push(fd.kind.number());
             match fd.kind {
                 FdKind::Ipv4 | FdKind::Ipv6 => {
                     let v6 = fd.kind == FdKind::Ipv6;
@@ -227,13 +232,13 @@ impl Writer {
                     self.ip(destination.0);
                     self.u16(source.1);
                     self.u16(destination.1);
-                    self.block.push(fd.l4);
+                    self.buffer.push(fd.l4);
                 }
                 FdKind::Ipv4Server | FdKind::Ipv6Server => {
                     let (ip, port) = end_of(fd.source, fd.kind == FdKind::Ipv6Server);
                     self.ip(ip);
                     self.u16(port);
-                    self.block.push(fd.l4);
+                    self.buffer.push(fd.l4);
                 }
                 FdKind::Unix => {
                     self.u64(fd.unix.0);
@@ -253,55 +258,56 @@ impl Writer {
     }
 
     fn begin(&mut self, kind: u32) {
-        self.block.clear();
+        self.buffer.clear();
         self.u32(kind);
         self.u32(0);
     }
 
-    /// Pads, closes and writes the block.
+    /// Closes the block and writes it.
     fn end(&mut self) -> io::Result<()> {
-        self.block.resize(self.block.len().next_multiple_of(4), 0);
-        let len = (self.block.len() + 4) as u32;
-        self.block[4..8].copy_from_slice(&len.to_ne_bytes());
-        self.u32(len);
+        close(&mut self.buffer, 0);
+        self.write()
+    }
+
+    fn write(&mut self) -> io::Result<()> {
         match &mut self.output {
-            Output::Plain(output) => output.write_all(&self.block),
-            Output::Gzip(output) => output.write_all(&self.block),
+            Output::Plain(output) => output.write_all(&self.buffer),
+            Output::Gzip(output) => output.write_all(&self.buffer),
         }
     }
 
     /// Leaves room for an entry's length; gives its place.
     fn open_entry(&mut self) -> usize {
         self.u32(0);
-        self.block.len()
+        self.buffer.len()
     }
 
     /// Says how long an entry is; `own` bytes of its length count.
     fn close_entry(&mut self, start: usize, own: usize) {
-        let len = (self.block.len() - start + own) as u32;
-        self.block[start - 4..start].copy_from_slice(&len.to_ne_bytes());
+        let len = (self.buffer.len() - start + own) as u32;
+        self.buffer[start - 4..start].copy_from_slice(&len.to_ne_bytes());
     }
 
     fn u16(&mut self, number: u16) {
-        self.block.extend_from_slice(&number.to_ne_bytes());
+        self.buffer.extend_from_slice(&number.to_ne_bytes());
     }
 
     fn u32(&mut self, number: u32) {
-        self.block.extend_from_slice(&number.to_ne_bytes());
+        self.buffer.extend_from_slice(&number.to_ne_bytes());
     }
 
     fn u64(&mut self, number: u64) {
-        self.block.extend_from_slice(&number.to_ne_bytes());
+        self.buffer.extend_from_slice(&number.to_ne_bytes());
     }
 
     fn i64(&mut self, number: i64) {
-        self.block.extend_from_slice(&number.to_ne_bytes());
+        self.buffer.extend_from_slice(&number.to_ne_bytes());
     }
 
     fn ip(&mut self, address: IpAddr) {
         match address {
-            IpAddr::V4(ip) => self.block.extend_from_slice(&ip.octets()),
-            IpAddr::V6(ip) => self.block.extend_from_slice(&ip.octets()),
+            IpAddr::V4(ip) => self.buffer.extend_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => self.buffer.extend_from_slice(&ip.octets()),
         }
     }
 
@@ -309,8 +315,61 @@ impl Writer {
     fn text(&mut self, text: &[u8], limit: usize) {
         let text = cut(text, limit);
         self.u16(text.len() as u16);
-        self.block.extend_from_slice(text);
+        self.buffer.extend_from_slice(text);
     }
+}
+
+/// Appends an event's block; false, appending nothing, when the format cannot hold it.
+pub fn event_block(event: &Event<'_>, readers: Readers, out: &mut Vec<u8>) -> bool {
+    let large = event.code.info().has(flag::LARGE);
+    let width = if large { 4 } else { 2 };
+    let late = LATE.iter().find(|(code, before, default)| {
+        let has_it = *code == event.code.0 && event.len() == before + 1;
+        has_it && (readers == Readers::Older || event.param(*before) == Some(*default))
+    });
+    let count = late.map_or(event.len(), |(_, before, _)| *before);
+    let params = || event.params().take(count);
+    let len = EVENT_HEADER + count * width + params().map(<[u8]>::len).sum::<usize>();
+    let too_long = !large && (len > SHORT_EVENT || params().any(|p| p.len() > usize::from(u16::MAX)));
+    if too_long || u32::try_from(len + FRAME + 8).is_err() {
+        return false;
+    }
+    let start = out.len();
+    let kind = match (event.flags != 0, large) {
+        (false, false) => EVENT,
+        (true, false) => EVENT_WITH_FLAGS,
+        (false, true) => LARGE_EVENT,
+        (true, true) => LARGE_EVENT_WITH_FLAGS,
+    };
+    out.extend_from_slice(&kind.to_ne_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&event.cpu.to_ne_bytes());
+    if event.flags != 0 {
+        out.extend_from_slice(&event.flags.to_ne_bytes());
+    }
+    out.extend_from_slice(&event.time.to_ne_bytes());
+    out.extend_from_slice(&event.tid.to_ne_bytes());
+    out.extend_from_slice(&(len as u32).to_ne_bytes());
+    out.extend_from_slice(&event.code.0.to_ne_bytes());
+    out.extend_from_slice(&(count as u32).to_ne_bytes());
+    for param in params() {
+        match large {
+            true => out.extend_from_slice(&(param.len() as u32).to_ne_bytes()),
+            false => out.extend_from_slice(&(param.len() as u16).to_ne_bytes()),
+        }
+    }
+    params().for_each(|param| out.extend_from_slice(param));
+    close(out, start);
+    true
+}
+
+/// Pads the block that begins at `start` and says how long it is, at both ends.
+fn close(buffer: &mut Vec<u8>, start: usize) {
+    let padding = (buffer.len() - start).next_multiple_of(4) - (buffer.len() - start);
+    buffer.extend_from_slice(&[0; 4][..padding]);
+    let len = (buffer.len() - start + 4) as u32;
+    buffer[start + 4..start + 8].copy_from_slice(&len.to_ne_bytes());
+    buffer.extend_from_slice(&len.to_ne_bytes());
 }
 
 fn cut(text: &[u8], limit: usize) -> &[u8] {

@@ -104,7 +104,10 @@ fn act(options: &Options) -> Result<(), String> {
         return print(&listing::support(&loaded.tree, &files));
     }
     let style = plan::style(&config, hostname());
-    let plan = plan::plan(&config, &rules, &style)?;
+    let mut plan = plan::plan(&config, &rules, &style)?;
+    if options.record.is_some() {
+        plan.capture_also(|call| config.base_syscalls.all || !call.ignored_by_default);
+    }
     let capture = options.replay.as_ref().or(config.replay.as_ref());
     let running = plan.forms.iter().flatten().count();
     if capture.is_none() {
@@ -123,13 +126,15 @@ fn act(options: &Options) -> Result<(), String> {
         std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     if let Some(file) = capture {
-        return replay::run(&config, &plan, style, file, options.seconds.map(Duration::from_secs));
+        let duration = options.seconds.map(Duration::from_secs);
+        return replay::run(&config, &plan, style, file, options.record.as_deref(), duration);
     }
     run(Run {
         plan,
         style,
         module: options.module.clone().or_else(|| config.module.clone()),
         no_load: options.no_load,
+        record: options.record.clone(),
         duration: options.seconds.map(Duration::from_secs),
         config: &config,
     })

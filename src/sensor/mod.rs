@@ -16,6 +16,7 @@ pub mod listing;
 pub mod log;
 pub mod options;
 pub mod plan;
+pub mod record;
 pub mod records;
 pub mod replay;
 pub mod run;

@@ -95,6 +95,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
 
+    /// Write every event to this capture (.scap; packed when its name ends in .gz) while watching this host
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
     /// Stop after this many seconds
     #[arg(short = 'M', value_name = "SEC")]
     pub seconds: Option<u64>,

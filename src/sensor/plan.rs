@@ -1,6 +1,7 @@
 //! From configuration and rules files to what runs: the program, the forms of the alerts, what the module captures.
 
 use super::config::{AppendOutput, BaseSyscalls, Config, SelectBy};
+use super::record::Trigger;
 use crate::driver::abi::{self, fsn_config};
 use crate::driver::table;
 use crate::event::fields;
@@ -12,9 +13,10 @@ use crate::filter::scheme::CodeSet;
 use crate::filter::{Matching, Program, RuleIndex, SyscallScheme};
 use crate::output::alert::{RuleForm, RuleParts, Style};
 use crate::rules::output::{Append, ExtraText, OutputAdditions};
-use crate::rules::{Environment, FileResult, LoadedRules, Loader, Priority, Selected, Selection, Selector};
+use crate::rules::{Environment, FileResult, LoadedRules, Loader, Priority, Rule, Selected, Selection, Selector};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The source this sensor watches.
 const SOURCE: &str = "syscall";
@@ -36,6 +38,8 @@ pub struct Plan {
     pub program: Program,
     /// By rule index; None for rules that do not run.
     pub forms: Vec<Option<RuleForm>>,
+    /// What a match does to recordings, by rule index; empty when rules start none.
+    pub triggers: Vec<Trigger>,
     pub driver: fsn_config,
     /// Names of the captured system calls.
     pub captured: Vec<&'static str>,
@@ -150,7 +154,33 @@ pub fn plan(config: &Config, loaded: &LoadedRules, style: &Style) -> Result<Plan
     let rows = table::syscalls().iter().filter(|s| wanted.contains(s.sc));
     let mut captured: Vec<&'static str> = rows.map(table::syscall_name).collect();
     captured.sort_unstable();
-    Ok(Plan { program, forms, driver, captured, warnings })
+    let mut plan = Plan { program, forms, triggers: Vec::new(), driver, captured, warnings };
+    if let Some(on_match) = &config.capture {
+        let trigger = |rule: &Rule| Trigger {
+            starts: on_match.all_rules || rule.capture,
+            duration: Duration::from_millis(match rule.capture_duration {
+                0 => on_match.default_ms,
+                ms => u64::from(ms),
+            }),
+        };
+        plan.triggers = loaded.rules.iter().map(trigger).collect();
+        if plan.triggers.iter().any(|trigger| trigger.starts) {
+            plan.capture_also(|call| call.state);
+        }
+    }
+    Ok(plan)
+}
+
+impl Plan {
+    /// Makes recordings whole: what changes processes and descriptors is captured besides what rules want, and with everything that
+    /// `also` asks for; environments and data as well.
+    pub fn capture_also(&mut self, also: impl Fn(&types::SyscallInfo) -> bool) {
+        for call in types::SYSCALLS.iter().filter(|call| call.state || also(call)) {
+            self.driver.wanted[usize::from(call.code) / 64] |= 1 << (call.code % 64);
+        }
+        self.driver.tracepoints |= abi::FSN_TP_SYSCALLS | abi::FSN_TP_PROCEXIT;
+        self.driver.features |= abi::FSN_CAP_ENV | abi::FSN_CAP_DATA;
+    }
 }
 
 fn single_field(format: &Format) -> Option<&FieldUse> {

@@ -9,7 +9,7 @@ use super::log::{self, Level};
 use super::plan::Plan;
 use super::run::{channels, finish_outputs, report_drop_monitor};
 use super::statistics;
-use crate::capture::Replay;
+use crate::capture::{self, Replay};
 use crate::driver::ring::Counters;
 use crate::event::clock;
 use crate::filter::EvalContext;
@@ -24,8 +24,20 @@ use std::time::{Duration, Instant};
 const SECOND: u64 = 1_000_000_000;
 
 /// Evaluates a capture. What it returns is the sentence for the operator.
-pub fn run(config: &Config, plan: &Plan, style: Style, file: &Path, duration: Option<Duration>) -> Result<(), String> {
-    let mut replay = Replay::open(file, clock::local_offset()).map_err(|e| e.to_string())?;
+///
+/// With `record` what is read is written there anew, as far as it is evaluated.
+pub fn run(
+    config: &Config,
+    plan: &Plan,
+    style: Style,
+    file: &Path,
+    record: Option<&Path>,
+    duration: Option<Duration>,
+) -> Result<(), String> {
+    let reader = capture::Reader::open(file).map_err(|e| e.to_string())?;
+    let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+    let copy = record.map(|path| capture::Writer::create(path).map_err(|e| failed(path, e))).transpose()?;
+    let mut replay = Replay::copying(reader, clock::local_offset(), copy);
     let (sender, queue) = queue::bounded(config.queue_capacity);
     let output = Output::start(queue, channels(config)?, config.buffered).map_err(|e| e.to_string())?;
     let mut writer = Writer::new(style);
@@ -74,6 +86,9 @@ pub fn run(config: &Config, plan: &Plan, style: Style, file: &Path, duration: Op
             sender.deliver(&line);
         }
         arena.reset();
+    }
+    if let (Some(path), Err(error)) = (record, replay.finish_copy()) {
+        result = result.and(Err(failed(path, error)));
     }
     drop(sender);
     finish_outputs(output);

@@ -10,6 +10,7 @@ use super::drops::{self, Monitor};
 use super::fleet::Fleet;
 use super::log::{self, Level};
 use super::plan::Plan;
+use super::record::{Recorder, Tap};
 use super::signals::Signals;
 use super::statistics;
 use super::watch::{Seen, Shared, Watch};
@@ -36,6 +37,8 @@ pub struct Run<'c> {
     pub module: Option<PathBuf>,
     /// Neither load nor unload.
     pub no_load: bool,
+    /// Record everything to this file.
+    pub record: Option<PathBuf>,
     /// Stop after this long.
     pub duration: Option<Duration>,
 }
@@ -59,17 +62,21 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
     let matches: Box<[AtomicU64]> = run.plan.forms.iter().map(|_| AtomicU64::new(0)).collect();
     let shared =
         Arc::new(Shared { plan: run.plan, path_views: config.path_views, match_all: config.match_all, clock, matches });
+    let recorder = recorder(run.record.as_deref(), config)?;
     let make = {
+        let tap = recorder.as_ref().map(Recorder::tap);
         let (shared, style, sender) = (shared.clone(), run.style.clone(), sender.clone());
         let root = host_root();
         move |cpu| {
             let host = Host::new(Users::new(&root), shared.clock.get(), &style.hostname, cpu);
-            Watch::new(shared.clone(), host, style.clone(), sender.clone())
+            let watch = Watch::new(shared.clone(), host, style.clone(), sender.clone());
+            watch.recorded_by(tap.as_ref().map(Tap::another))
         }
     };
     let fleet = Fleet::start(device, &driver, Box::new(make)).map_err(text)?;
     let seeded = seed::seed(fleet.device(), &host_root().join("proc"), driver.features & abi::FSN_CAP_ENV != 0);
     log::write(Level::Debug, format_args!("told the module of {} older processes", seeded.told));
+    recorder.iter().for_each(Recorder::begin);
     log::ready(fleet.cpus());
 
     let mut control = Control {
@@ -87,10 +94,20 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
     };
     let result = control.watch(&signals, run.duration.map(|d| Instant::now() + d));
     let finished = control.finish();
+    recorder.into_iter().for_each(Recorder::finish);
     finish_outputs(output);
     finished.report(&shared);
     let unloaded = loaded.map_or(Ok(()), |loaded| loaded.unload().map_err(text));
     result.and(unloaded)
+}
+
+/// What records, when anything is to be or may be recorded.
+fn recorder(all: Option<&Path>, config: &Config) -> Result<Option<Recorder>, String> {
+    if all.is_none() && config.capture.is_none() {
+        return Ok(None);
+    }
+    let failed = |error| format!("{}: {error}", all.unwrap_or(Path::new("the recorder")).display());
+    Recorder::start(all, config.capture.clone(), &host_root()).map(Some).map_err(failed)
 }
 
 fn text(error: impl std::fmt::Display) -> String {

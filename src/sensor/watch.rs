@@ -7,6 +7,7 @@ use super::clock::SharedClock;
 use super::cpu_loop::Handler;
 use super::log::{self, Level};
 use super::plan::Plan;
+use super::record::Tap;
 use crate::driver::ring::{self, Damage};
 use crate::event::fields;
 use crate::event::live::{Host, LiveEvent, PathView};
@@ -69,6 +70,7 @@ pub struct Watch {
     /// Wall time of the event before.
     previous: u64,
     reset_asked: bool,
+    tap: Option<Tap>,
     seen: Seen,
 }
 
@@ -93,8 +95,16 @@ impl Watch {
             matched_opened: Vec::new(),
             previous: 0,
             reset_asked: false,
+            tap: None,
             seen: Seen::default(),
         }
+    }
+
+    /// The same loop, whose events may be recorded.
+    #[must_use]
+    pub fn recorded_by(mut self, tap: Option<Tap>) -> Watch {
+        self.tap = tap;
+        self
     }
 
     pub fn seen(&self) -> Seen {
@@ -111,10 +121,16 @@ impl Watch {
             self.host.first_event = now;
         }
         let previous = std::mem::replace(&mut self.previous, now);
-        if !self.shared.plan.program.wants(record.head.code) {
+        let wanted = self.shared.plan.program.wants(record.head.code);
+        let recorded = |tap: &Option<Tap>| tap.as_ref().is_some_and(|tap| tap.wants(now));
+        if !wanted && !recorded(&self.tap) {
             return;
         }
         let event = LiveEvent::of_ring(record, &self.tasks, &self.host, self.seen.events, previous);
+        if !wanted {
+            self.tap.iter_mut().for_each(|tap| tap.event(&event, self.host.cpu));
+            return;
+        }
         self.seen.without_task += u64::from(event.task().is_none());
         self.matched.clear();
         let program = &self.shared.plan.program;
@@ -137,7 +153,13 @@ impl Watch {
                 self.writer.write(form, &event, time, extra, &self.arena, &mut self.line);
                 self.shared.matches[rule.0 as usize].fetch_add(1, Ordering::Relaxed);
                 self.sender.alert(&self.line);
+                if let (Some(tap), Some(trigger)) = (&self.tap, self.shared.plan.triggers.get(rule.0 as usize)) {
+                    tap.matched(*trigger, now, self.seen.events);
+                }
             }
+        }
+        if let Some(tap) = self.tap.as_mut().filter(|tap| tap.wants(now)) {
+            tap.event(&event, self.host.cpu);
         }
         self.arena.reset();
     }
@@ -190,6 +212,7 @@ impl Handler for Watch {
     fn idle(&mut self) {
         self.host.clock = self.shared.clock.get();
         self.host.users.refresh(Instant::now());
+        self.tap.iter_mut().for_each(Tap::flush);
     }
 
     fn wants_reset(&mut self) -> bool {

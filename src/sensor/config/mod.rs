@@ -8,6 +8,7 @@ pub mod keys;
 pub mod merge;
 pub mod tree;
 
+use super::record::OnMatch;
 use keys::LOG_LEVELS;
 pub use merge::Override;
 use std::path::{Path, PathBuf};
@@ -115,6 +116,8 @@ pub struct Config {
     pub ring_bytes: u32,
     /// A capture to be evaluated instead of this host's events.
     pub replay: Option<PathBuf>,
+    /// Recordings that rules start, when they may.
+    pub capture: Option<OnMatch>,
     pub module: Option<PathBuf>,
     pub snaplen: u32,
     pub path_views: bool,
@@ -274,6 +277,7 @@ impl Reader<'_> {
             snaplen,
             path_views: self.bool("path_views"),
             replay: self.replay()?,
+            capture: self.capture()?,
             base_syscalls: BaseSyscalls {
                 custom: self.list("base_syscalls.custom_set"),
                 repair: self.bool("base_syscalls.repair"),
@@ -316,6 +320,17 @@ impl Reader<'_> {
             return self.error("engine.kind", "'replay' wants a file to read: set engine.replay.capture_file");
         }
         Ok(Some(file.into()))
+    }
+
+    /// Recordings that rules start, when that is enabled.
+    fn capture(&mut self) -> Result<Option<OnMatch>, ConfigError> {
+        let on_match = OnMatch {
+            prefix: self.text("capture.path_prefix"),
+            all_rules: self.text("capture.mode").eq_ignore_ascii_case("all_rules"),
+            default_ms: self.int("capture.default_duration", 1, 1 << 31)? as u64,
+            max_bytes: (self.int("capture.max_file_size_mb", 0, 1 << 31)? as u64) << 20,
+        };
+        Ok(Some(on_match).filter(|_| self.bool("capture.enabled")))
     }
 
     fn rules_files(&mut self) -> Result<Vec<PathBuf>, ConfigError> {

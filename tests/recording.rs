@@ -1,0 +1,205 @@
+//! Live events recorded to a capture say the same when they are replayed.
+
+use bumpalo::Bump;
+use falco_sensor::capture::{Group, Metadata, Reader, Readers, Replay, User, Writer, encode};
+use falco_sensor::driver::abi;
+use falco_sensor::event::fields;
+use falco_sensor::event::params::Param;
+use falco_sensor::event::synthetic::{EventSpec, Fd, Process, RecordBuf, Task, World};
+use falco_sensor::event::text::{Buffers, push_text};
+use falco_sensor::event::types::{Age, EVENTS, EventCode, Origin};
+use falco_sensor::event::value::{Extract, FieldArg, FieldUse, Type};
+use falco_sensor::sensor::record::{OnMatch, Recorder, Trigger};
+use std::path::Path;
+use std::time::Duration;
+
+fn world() -> World {
+    let mut world = World::new();
+    let parent = Process::new(3_999_999, "/usr/bin/bash", &["bash"]);
+    let child = Process::new(4_000_000, "/usr/bin/cat", &["cat", "/etc/shadow"]).env(&["A=b"]);
+    world.task(&Task::new(child).parent(parent).cwd("/root").uid(1000));
+    world
+}
+
+/// One event of each type that a live source has, and some with more to say.
+fn specs() -> Vec<EventSpec> {
+    let of_call = |code: &u16| {
+        let info = EventCode(*code).info();
+        info.age == Age::Current && info.origin == Origin::Syscall && !EventCode(*code).is_enter() && *code > 1
+    };
+    let mut names: Vec<&str> =
+        (0..EVENTS.len() as u16).filter(of_call).map(|code| EventCode(code).info().name).collect();
+    names.dedup();
+    let mut specs: Vec<EventSpec> = names.iter().map(|name| EventSpec::new(name)).collect();
+    specs.extend(names.iter().map(|name| EventSpec::new(name).ret(-2)));
+    let socket = |local: &str, remote: &str, kind, role| Fd::Socket {
+        local: Some(local.parse().expect("an address")),
+        remote: Some(remote.parse().expect("an address")),
+        kind,
+        role,
+    };
+    let client = socket("198.51.100.7:51332", "203.0.113.9:443", libc::SOCK_STREAM, abi::FSN_ROLE_CLIENT);
+    let six = socket("[2001:db8::7]:1024", "[2001:db8::1]:53", libc::SOCK_DGRAM, abi::FSN_ROLE_CLIENT);
+    let error = (libc::ENOENT as u32).to_ne_bytes();
+    specs.extend([
+        EventSpec::new("getpid"),
+        EventSpec::new("execve").tracepoint(),
+        EventSpec::new("clone").ret(4_000_001).arg(0, 0x11),
+        EventSpec::new("openat")
+            .fd("fd", 3, Fd::file("/etc/shadow"))
+            .arg(0, -100)
+            .text("name", "../etc/shadow")
+            .arg(2, 0o102),
+        EventSpec::new("connect")
+            .fd("fd", 3, client.clone())
+            .address("addr", "203.0.113.9:443".parse().expect("address")),
+        EventSpec::new("sendto").ret(5).fd("fd", 4, six).bytes("data", b"hello"),
+        EventSpec::new("accept4").ret(6).fd("fd", 6, client),
+        EventSpec::new("read").ret(4).fd("fd", 3, Fd::file("/tmp/x")).bytes("data", b"a\0b\xff"),
+        EventSpec::new("poll").ret(1).bytes("fds", &[3, 0, 0, 0, 1, 0, 1, 0, 4, 0, 0, 0, 4, 0, 4, 0]),
+        EventSpec::new("setsockopt")
+            .arg(1, i64::from(libc::SOL_SOCKET))
+            .arg(2, i64::from(libc::SO_ERROR))
+            .bytes("val", &error),
+        EventSpec::new("setsockopt")
+            .arg(1, i64::from(libc::SOL_SOCKET))
+            .arg(2, i64::from(libc::SO_KEEPALIVE))
+            .bytes("val", &error),
+        EventSpec::new("setsockopt").arg(1, 6).arg(2, 13).bytes("val", b"reno"),
+        EventSpec::new("ptrace").arg(0, 7).number("data", 11),
+        EventSpec::new("renameat2").arg(0, -100).text("oldpath", "/a").arg(2, -100).text("newpath", "b").arg(4, 1),
+    ]);
+    specs
+}
+
+/// What a descriptor or process is called depends on the state, which an event that is recorded alone does not have.
+fn is_compared(param: &Param) -> bool {
+    !matches!(param.ty, Type::Fd | Type::Pid | Type::FdList) && param.dirfd.is_none()
+}
+
+fn texts(event: &impl Extract, params: &[Param]) -> Vec<(String, String)> {
+    let arena = Bump::new();
+    let mut texts = Vec::new();
+    for param in params.iter().filter(|param| is_compared(param)) {
+        for field in ["evt.arg", "evt.rawarg"] {
+            let id = fields::lookup(field).expect("a field");
+            let field_use = FieldUse { id, arg: FieldArg::Key(param.name.into()) };
+            let value = event.extract(&field_use, &arena);
+            let mut text = Vec::new();
+            push_text(value.as_ref(), fields::def(id), event.number_format(&field_use), Buffers::Printable, &mut text);
+            texts.push((format!("{field}.{}", param.name), String::from_utf8_lossy(&text).into_owned()));
+        }
+    }
+    texts
+}
+
+#[test]
+fn every_type_of_event_says_the_same_when_replayed() {
+    let mut world = world();
+    let records: Vec<RecordBuf> = specs().iter().map(|spec| world.event(spec)).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut differences = Vec::new();
+    // Names are those of the recording's host.
+    let users = vec![User { name: b"root".into(), ..User::default() }];
+    let metadata = Metadata { users, groups: vec![Group { gid: 0, name: b"root".into() }], ..Metadata::default() };
+    for readers in [Readers::Today, Readers::Older] {
+        let file = folder.path().join("x.scap.gz");
+        let mut writer = Writer::create(&file).expect("a file").for_readers(readers);
+        writer.section(&metadata).expect("room");
+        let mut event = Default::default();
+        for record in &records {
+            assert!(encode(&world.view(record), 3, &mut event));
+            writer.event(&event.view(0)).expect("room");
+        }
+        assert_eq!(writer.refused, 0);
+        writer.finish().expect("room");
+
+        let mut replay = Replay::open(&file, 0).expect("a capture");
+        for record in &records {
+            let live = world.view(record);
+            let replayed = replay.next().expect("an event").expect("as many events");
+            let params = &live.def().expect("a schema").params;
+            let (name, sent) = (live.code().info().name, replayed.event());
+            assert_eq!((sent.code, sent.tid, sent.cpu, sent.time), (live.code(), 4_000_000, 3, live.time()), "{name}");
+            // These are read as their default where they were left out.
+            let late = readers == Readers::Older && matches!(name, "socket" | "fcntl");
+            let compared = if late { &params[..params.len() - 1] } else { &params[..] };
+            let differ = |(was, is): &(_, _)| was != is;
+            let pairs = texts(&live, compared).into_iter().zip(texts(&replayed, compared));
+            differences.extend(pairs.filter(differ).map(|(was, is)| format!("{name}: {was:?} became {is:?}")));
+        }
+        assert!(replay.next().expect("an end").is_none());
+    }
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+/// Events of a file by type, and the processes it describes.
+fn read(file: &Path) -> (Vec<u64>, usize) {
+    let mut reader = Reader::open(file).expect("a capture");
+    let processes = reader.take_metadata().processes.len();
+    let mut times = Vec::new();
+    while let Some(event) = reader.next().expect("an event") {
+        times.push(event.time);
+    }
+    (times, processes)
+}
+
+#[test]
+fn a_recording_has_the_events_of_all_loops_in_order() {
+    let mut world = world();
+    let records: Vec<RecordBuf> = (0..100).map(|_| world.event(&EventSpec::new("getpid"))).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("all.scap");
+    let recorder = Recorder::start(Some(&file), None, Path::new("/")).expect("a file");
+    let mut taps = [recorder.tap(), recorder.tap()];
+    recorder.begin();
+    for (at, record) in records.iter().enumerate() {
+        // The second loop is behind.
+        let view = world.view(record);
+        assert!(taps[at % 2].wants(view.time()));
+        taps[at % 2].event(&view, (at % 2) as u32);
+    }
+    let [first, second] = taps;
+    drop(second);
+    drop(first);
+    recorder.finish();
+    let (times, processes) = read(&file);
+    let expected: Vec<u64> = records.iter().map(|record| world.view(record).time()).collect();
+    assert_eq!(times, expected);
+    assert!(processes > 0);
+}
+
+#[test]
+fn a_match_starts_a_recording_that_ends_in_time() {
+    let mut world = world();
+    let records: Vec<RecordBuf> = (0..10).map(|_| world.event(&EventSpec::new("getpid"))).collect();
+    let times: Vec<u64> = records.iter().map(|record| world.view(record).time()).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let prefix = folder.path().join("x").display().to_string();
+    let on_match = OnMatch { prefix: prefix.clone(), all_rules: false, default_ms: 5000, max_bytes: 0 };
+    let recorder = Recorder::start(None, Some(on_match), Path::new("/")).expect("a thread");
+    let mut tap = recorder.tap();
+    recorder.begin();
+    let mut lasts = 0;
+    for (at, record) in records.iter().enumerate() {
+        let view = world.view(record);
+        if at == 1 {
+            // It only makes a running one longer.
+            tap.matched(Trigger { starts: false, duration: Duration::from_secs(1) }, view.time(), at as u64);
+            assert!(!tap.wants(view.time()));
+        }
+        if at == 2 {
+            lasts = times[6] - times[2];
+            tap.matched(Trigger { starts: true, duration: Duration::from_nanos(lasts) }, view.time(), at as u64);
+        }
+        if tap.wants(view.time()) {
+            tap.event(&view, 0);
+        }
+    }
+    drop(tap);
+    recorder.finish();
+    assert!(lasts > 0);
+    let file = format!("{prefix}_{:020}_{:010}.scap", times[2], 2);
+    assert_eq!(read(Path::new(&file)).0, times[2..=6]);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
+}
