@@ -4,6 +4,10 @@
 pub const EVENT_BLOCK: usize = 64 << 20;
 /// Bytes of one block of metadata (the list of all processes is one block).
 pub const METADATA_BLOCK: usize = 512 << 20;
+/// Bytes of all blocks of metadata between two events.
+pub const METADATA: usize = 512 << 20;
+/// Network interfaces that are known; further ones are not.
+pub const INTERFACES: usize = 65_536;
 /// Parameters of one event.
 pub const PARAMS: usize = 1024;
 /// Enter events waiting for their exit; an exit whose enter event was not kept gets the defaults.

@@ -4,7 +4,7 @@
 //! not know is written as the original drivers write it (zeros for a number, nothing for the rest).
 
 use super::event::EventBuf;
-use crate::event::params::{Param, Source};
+use crate::event::params::Param;
 use crate::event::record::Address;
 use crate::event::value::Type;
 use crate::event::view::{Arg, Payload, Tuple, View};
@@ -30,11 +30,8 @@ pub fn encode<P: Payload>(event: &View<'_, P>, cpu: u16, out: &mut EventBuf) -> 
     for (index, param) in (0u8..).zip(def.params.iter()) {
         match P::arg(event, index, param) {
             Some(value) => out.push_with(|data| push(value, param, data)),
-            // Readers take these for granted, whatever the call did.
-            None if matches!(param.source, Source::Absent | Source::Task(_)) => {
-                out.push(&[0; 8][..usize::from(param.width)]);
-            }
-            None => out.push(b""),
+            // A number is there whatever the call did: readers take it for granted.
+            None => out.push(&[0; 8][..usize::from(param.width)]),
         }
     }
     true

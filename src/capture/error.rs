@@ -36,6 +36,8 @@ pub enum Problem {
     List(&'static str),
     #[error("there are two sections of machine information")]
     SecondMachine,
+    #[error("there are more than {} bytes of metadata without an event", super::bounds::METADATA)]
+    TooMuchMetadata,
     #[error("there is no event in it")]
     NoEvents,
     #[error("an unexpected block of type {0:#x} between events")]

@@ -88,6 +88,8 @@ pub struct Reader {
     source: Source,
     file: PathBuf,
     metadata: Metadata,
+    /// Bytes it was read from, since it was taken last.
+    described: usize,
     converter: Converter,
     /// Header of the event read last, and its body in the source.
     head: Head,
@@ -120,6 +122,7 @@ impl Reader {
             source,
             file: name.to_owned(),
             metadata: Metadata::default(),
+            described: 0,
             converter: Converter::default(),
             head: Head::default(),
             body: 0..0,
@@ -154,13 +157,22 @@ impl Reader {
                     return Ok(());
                 }
                 Kind::Unknown => {}
-                kind => metadata(kind, self.source.bytes(&block.body), &mut self.metadata)?,
+                kind => self.describe(kind, &block.body)?,
             }
         }
     }
 
+    fn describe(&mut self, kind: Kind, body: &Range<usize>) -> Result<(), Problem> {
+        self.described += body.len();
+        if self.described > bounds::METADATA {
+            return Err(Problem::TooMuchMetadata);
+        }
+        metadata(kind, self.source.bytes(body), &mut self.metadata)
+    }
+
     /// What stood before the events, and between them since this was asked last.
     pub fn take_metadata(&mut self) -> Metadata {
+        self.described = 0;
         std::mem::take(&mut self.metadata)
     }
 
@@ -208,7 +220,7 @@ impl Reader {
                 Kind::Unknown => return Err(Problem::UnexpectedBlock(block.kind)),
                 // Another section: what it says adds to what is known.
                 Kind::Section => self.metadata.machine = None,
-                kind => metadata(kind, self.source.bytes(&block.body), &mut self.metadata)?,
+                kind => self.describe(kind, &block.body)?,
             }
         }
     }

@@ -181,7 +181,9 @@ impl Tap {
         if self.chunk.marks.is_empty() {
             return;
         }
-        let chunk = std::mem::take(&mut self.chunk);
+        let room =
+            Chunk { bytes: Vec::with_capacity(CHUNK + CHUNK / 4), marks: Vec::with_capacity(self.chunk.marks.len()) };
+        let chunk = std::mem::replace(&mut self.chunk, room);
         let count = chunk.marks.len() as u64;
         if self.sender.try_send(Message::Events(chunk)).is_err() {
             self.shared.lost.fetch_add(count, Ordering::Relaxed);

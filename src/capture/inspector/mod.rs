@@ -203,7 +203,8 @@ impl Inspector {
         if let Some(machine) = machine {
             self.machine = machine;
         }
-        self.interfaces.extend(interfaces);
+        let room = super::bounds::INTERFACES.saturating_sub(self.interfaces.len());
+        self.interfaces.extend(interfaces.into_iter().take(room));
         let known = &mut self.host.users;
         users.iter().for_each(|u| known.set_user(u.uid, &u.name, &u.home, &u.shell));
         groups.iter().for_each(|g| known.set_group(g.gid, &g.name));

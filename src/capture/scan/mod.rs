@@ -18,8 +18,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+/// Clone flag: descriptors are shared.
+const CLONE_FILES: u32 = 1;
 /// Clone flags of a thread that is not the first of its process, as the original tools note them.
-const THREAD_FLAGS: u32 = super::thread::CLONE_THREAD | super::thread::CLONE_FILES;
+const THREAD_FLAGS: u32 = super::thread::CLONE_THREAD | CLONE_FILES;
 
 /// Describes the host whose root file system is at `root` (`/`, or `$HOST_ROOT`).
 pub fn host(root: &Path) -> Metadata {
