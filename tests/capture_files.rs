@@ -87,8 +87,7 @@ fn written(content: &Content, gzip: bool) -> Vec<u8> {
     }
     assert_eq!(writer.refused, 0);
     writer.finish().expect("memory takes everything");
-    let bytes = memory.0.lock().expect("no panic while writing").clone();
-    bytes
+    memory.0.lock().expect("no panic while writing").clone()
 }
 
 fn open(bytes: &[u8], gzip: bool) -> Result<Reader, CaptureError> {

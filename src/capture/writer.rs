@@ -43,7 +43,7 @@ const LIST: usize = 16 << 20;
 
 enum Output {
     Plain(Box<dyn Write + Send>),
-    Gzip(GzEncoder<Box<dyn Write + Send>>),
+    Gzip(Box<GzEncoder<Box<dyn Write + Send>>>),
 }
 
 /// A capture being written.
@@ -66,8 +66,11 @@ impl Writer {
     /// Writes to anything.
     pub fn new(output: impl Write + Send + 'static, gzip: bool) -> Writer {
         let output: Box<dyn Write + Send> = Box::new(output);
-        let output =
-            if gzip { Output::Gzip(GzEncoder::new(output, Compression::fast())) } else { Output::Plain(output) };
+        let output = if gzip {
+            Output::Gzip(Box::new(GzEncoder::new(output, Compression::fast())))
+        } else {
+            Output::Plain(output)
+        };
         Writer { output, buffer: Vec::new(), readers: Readers::Today, refused: 0 }
     }
 
