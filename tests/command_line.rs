@@ -88,7 +88,7 @@ fn failures_are_sentences() {
         (&["-c", "missing.yaml"], "missing.yaml: cannot be read: No such file"),
         (&["-c", "broken.yaml"], "broken.yaml:2:1: not valid YAML"),
         (&["-c", "wrong.yaml"], "wrong.yaml:2:1: json_output: 'perhaps' is not true or false"),
-        (&["-c", "c.yaml", "-o", "engine.kind=replay"], "-o engine.kind: engine.kind: replaying a capture file is not"),
+        (&["-c", "c.yaml", "-o", "engine.kind=replay"], "-o engine.kind: engine.kind: 'replay' wants a file to read"),
         (&["-c", "c.yaml", "-r", "missing.yaml"], "missing.yaml: no such rules file"),
         (&["-c", "c.yaml"], "no rules: none of the files of rules_files exists"),
         (&["-c", "c.yaml", "-r", "bad.yaml"], "LOAD_ERR_COMPILE_CONDITION"),

@@ -354,7 +354,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Alert, Refused> {
-        decode(&*first_value(text.as_bytes())?)
+        decode(&first_value(text.as_bytes())?)
     }
 
     #[test]
