@@ -10,7 +10,7 @@ use super::meta::FdKind;
 use crate::enrich::users::{UNKNOWN, Users};
 use crate::event::params::{Family, Param};
 use crate::event::path;
-use crate::event::value::Type;
+use crate::event::value::{Type, Versioned};
 use crate::event::view::{
     Arg, Descriptor, Ends, FdList, Gauge, Kind, Payload, Scene, Socket, Tuple, View, is_number, narrowed,
 };
@@ -289,6 +289,12 @@ impl Payload for Replayed<'_> {
             Some(fd) => ev.payload().fd(fd).map_or(path::UNKNOWN_DIR, |fd| &fd.name),
             None => path::UNKNOWN_DIR,
         }
+    }
+
+    fn versioned(ev: &View<'_, Self>) -> Option<Versioned> {
+        let Replayed { state, .. } = ev.payload();
+        let thread = ev.payload().thread()?;
+        Some(Versioned { place: thread.place(), stamp: ev.task()?.stamp, facts: state.facts() })
     }
 
     fn users<'a>(ev: &'a View<'_, Self>) -> &'a Users {

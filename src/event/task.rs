@@ -30,6 +30,8 @@ pub struct Task {
     exeline: Range<u32>,
     loginshell: Option<i32>,
     container: Option<Found>,
+    /// Tells one filling from another: who fills it sees to that.
+    pub(crate) stamp: u64,
 }
 
 /// A container, as places in the task's text.
@@ -393,6 +395,7 @@ fn push_cgroups(cgroups: &[u8], text: &mut Vec<u8>) {
 pub struct Tasks {
     slots: Vec<Task>,
     execs: Execs,
+    fills: u64,
 }
 
 impl Tasks {
@@ -423,6 +426,8 @@ impl Tasks {
                     self.slots.resize_with(at + 1, Task::default);
                 }
                 self.slots[at].fill(task, &self.execs);
+                self.fills += 1;
+                self.slots[at].stamp = self.fills;
                 Some(slot)
             }
             Record::Reset => {

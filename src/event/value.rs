@@ -183,6 +183,18 @@ pub enum Format {
     Octal,
 }
 
+/// A state of the task an event happened in: as long as all three are the same, every field that depends on the task alone has
+/// the value it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versioned {
+    /// Where the task is kept.
+    pub place: u32,
+    /// What is kept there now; never 0, and never twice the same for two states of a place.
+    pub stamp: u64,
+    /// Changes with what else such fields come from: the names of users.
+    pub facts: u32,
+}
+
 /// The event as the evaluator sees it. Implemented by the live and the replayed event view, and by the
 /// synthetic events of tests. Monomorphised: there is no dyn call on the path of an event.
 pub trait Extract {
@@ -190,6 +202,10 @@ pub trait Extract {
     fn extract<'a>(&'a self, field: &FieldUse, arena: &'a Bump) -> Option<Value<'a>>;
     /// Code of the event's type; selects the program to run.
     fn event_code(&self) -> u16;
+    /// The state of its task; None when it has none, or none that is told from others.
+    fn task(&self) -> Option<Versioned> {
+        None
+    }
     /// How a number of `field` is written in texts, where the catalogue does not say it.
     fn number_format(&self, _field: &FieldUse) -> Format {
         Format::Decimal

@@ -2,9 +2,9 @@
 
 use super::reference;
 use super::scheme::{CodeSet, Scheme};
-use super::{Compiler, EvalContext, Matching, RuleIndex, parse};
+use super::{Compiler, EvalContext, Matching, RuleIndex, Tables, parse};
 use crate::event::value::{
-    ArgKind, Depends, Extract, FieldDef, FieldFlags, FieldId, FieldUse, Multi, Scope, Type, Value,
+    ArgKind, Depends, Extract, FieldDef, FieldFlags, FieldId, FieldUse, Multi, Scope, Type, Value, Versioned,
 };
 use bumpalo::Bump;
 use proptest::prelude::*;
@@ -36,23 +36,28 @@ const fn field(name: &'static str, ty: Type, list: bool, multi: Multi) -> FieldD
     }
 }
 
+const fn of_task(mut field: FieldDef) -> FieldDef {
+    field.depends = Depends::Task;
+    field
+}
+
 static FIELDS: [FieldDef; 17] = [
     field("evt.type", Type::Charbuf, false, Multi::One),
-    field("t.text", Type::Charbuf, false, Multi::One),
+    of_task(field("t.text", Type::Charbuf, false, Multi::One)),
     field("t.other", Type::Charbuf, false, Multi::One),
     field("t.path", Type::FsPath, false, Multi::One),
     field("t.bytes", Type::Bytebuf, false, Multi::One),
     field("t.unsigned", Type::Uint64, false, Multi::One),
-    field("t.small", Type::Uint32, false, Multi::One),
+    of_task(field("t.small", Type::Uint32, false, Multi::One)),
     field("t.signed", Type::Int64, false, Multi::One),
     field("t.double", Type::Double, false, Multi::One),
-    field("t.bool", Type::Bool, false, Multi::One),
+    of_task(field("t.bool", Type::Bool, false, Multi::One)),
     field("t.ip", Type::IpAddr, false, Multi::One),
     field("t.ips", Type::IpAddr, false, Multi::EitherEnd),
     field("fd.net", Type::IpNet, false, Multi::EitherEnd),
     field("t.ports", Type::Port, false, Multi::EitherEnd),
-    field("t.ancestor", Type::Charbuf, false, Multi::AnyAncestor),
-    field("t.list", Type::Charbuf, true, Multi::One),
+    of_task(field("t.ancestor", Type::Charbuf, false, Multi::AnyAncestor)),
+    of_task(field("t.list", Type::Charbuf, true, Multi::One)),
     field("t.numbers", Type::Uint64, true, Multi::One),
 ];
 
@@ -100,6 +105,18 @@ struct TestEvent {
     ports: Vec<u64>,
     texts: Vec<&'static str>,
     numbers: Vec<u64>,
+    task: Option<Versioned>,
+}
+
+/// Gives the events tasks: two with the same values of what depends on a task may share its state.
+fn with_tasks(mut events: Vec<TestEvent>, places: &[Option<u32>]) -> Vec<TestEvent> {
+    let state = |e: &TestEvent| (e.text[0], e.number[1], e.bool, e.texts.clone());
+    for at in 0..events.len() {
+        let same = events.iter().position(|other| state(other) == state(&events[at])).unwrap_or(at);
+        let place = places[at % places.len()];
+        events[at].task = place.map(|place| Versioned { place, stamp: same as u64 + 1, facts: 0 });
+    }
+    events
 }
 
 fn ip(i: usize) -> Value<'static> {
@@ -138,6 +155,9 @@ impl Extract for TestEvent {
     fn event_code(&self) -> u16 {
         self.code
     }
+    fn task(&self) -> Option<Versioned> {
+        self.task
+    }
 }
 
 fn word() -> impl Strategy<Value = &'static str> {
@@ -169,7 +189,18 @@ fn event() -> impl Strategy<Value = TestEvent> {
             ports,
             texts,
             numbers,
+            task: None,
         })
+}
+
+/// Events in a few tasks, which come again.
+fn events(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<TestEvent>> {
+    let places = prop::collection::vec(prop::option::weighted(0.8, 0..3u32), 1..8);
+    (prop::collection::vec(event(), count), places).prop_map(|(events, places)| {
+        let mut events = with_tasks(events, &places);
+        events.extend(events.clone());
+        events
+    })
 }
 
 fn quoted(word: &str) -> String {
@@ -323,27 +354,39 @@ fn condition() -> impl Strategy<Value = String> {
     })
 }
 
-/// Every rule the compiled program reports holds by the slow evaluator, and the other way round.
+/// Every rule the compiled program reports holds by the slow evaluator, and the other way round, however comparisons are
+/// decided; and what is passed over because of its task matches nothing.
 fn same_answers(conditions: &[String], events: &[TestEvent]) -> Result<(), TestCaseError> {
-    let mut compiler = Compiler::new(&TestScheme, Matching::All);
     let trees: Vec<_> = conditions.iter().map(|c| parse(c).unwrap()).collect();
-    for (tree, i) in trees.iter().zip(0..) {
-        compiler.add(RuleIndex(i), tree).unwrap();
-    }
-    let program = compiler.finish();
-    let mut ctx = EvalContext::new();
-    for event in events {
-        let arena = Bump::new();
-        let mut matched = Vec::new();
-        program.evaluate(event, &mut ctx, &arena, |rule| matched.push(rule.0));
-        let expected: Vec<u32> = trees
-            .iter()
-            .zip(0..)
-            .filter(|(tree, _)| super::infer::event_codes(tree, &TestScheme).contains(event.code))
-            .filter(|(tree, _)| reference::holds(tree, event, &TestScheme, &arena))
-            .map(|(_, i)| i)
-            .collect();
-        prop_assert_eq!(&matched, &expected, "{:?} {:?}", conditions, event);
+    for tables in [Tables::Sized, Tables::Always, Tables::Never] {
+        for matching in [Matching::All, Matching::First] {
+            let mut compiler = Compiler::new(&TestScheme, matching).with_tables(tables);
+            for (tree, i) in trees.iter().zip(0..) {
+                compiler.add(RuleIndex(i), tree).unwrap();
+            }
+            let program = compiler.finish();
+            let mut ctx = EvalContext::new();
+            for event in events {
+                let arena = Bump::new();
+                let mut expected: Vec<u32> = trees
+                    .iter()
+                    .zip(0..)
+                    .filter(|(tree, _)| super::infer::event_codes(tree, &TestScheme).contains(event.code))
+                    .filter(|(tree, _)| reference::holds(tree, event, &TestScheme, &arena))
+                    .map(|(_, i)| i)
+                    .collect();
+                if matching == Matching::First {
+                    expected.truncate(1);
+                }
+                let mut matched = Vec::new();
+                program.evaluate(event, &mut ctx, &arena, |rule| matched.push(rule.0));
+                prop_assert_eq!(&matched, &expected, "{:?} {:?} {:?}", tables, conditions, event);
+                let mut plain = Vec::new();
+                program.evaluate_plainly(event, &mut ctx, &arena, |rule| plain.push(rule.0));
+                prop_assert_eq!(&plain, &expected, "plainly {:?} {:?}", conditions, event);
+                prop_assert!(program.is_live(event, &mut ctx, &arena) || expected.is_empty());
+            }
+        }
     }
     Ok(())
 }
@@ -351,13 +394,30 @@ fn same_answers(conditions: &[String], events: &[TestEvent]) -> Result<(), TestC
 proptest! {
     /// Every kind of comparison, many times: a wrong one shows here.
     #[test]
-    fn each_comparison_equals_reference(conditions in prop::collection::vec(leaf(), 12..24), events in prop::collection::vec(event(), 6..10)) {
+    fn each_comparison_equals_reference(conditions in prop::collection::vec(leaf(), 12..24), events in events(6..10)) {
         same_answers(&conditions, &events)?;
     }
 
     /// Connectives, jumps and sharing between rules.
     #[test]
-    fn compiled_equals_reference(conditions in prop::collection::vec(condition(), 1..6), events in prop::collection::vec(event(), 1..6)) {
+    fn compiled_equals_reference(conditions in prop::collection::vec(condition(), 1..6), events in events(1..6)) {
+        same_answers(&conditions, &events)?;
+    }
+
+    /// So many rules that tables and files are worth it, and many share parts.
+    #[test]
+    fn many_rules_equal_reference(
+        parts in prop::collection::vec(condition(), 3..6),
+        rules in prop::collection::vec((0..6usize, leaf(), leaf()), 20..40),
+        events in events(2..4),
+    ) {
+        let conditions: Vec<String> = rules
+            .into_iter()
+            .map(|(part, one, other)| match parts.get(part) {
+                Some(part) => format!("{part} and {one} and {other}"),
+                None => format!("{one} and {other}"),
+            })
+            .collect();
         same_answers(&conditions, &events)?;
     }
 
@@ -388,6 +448,7 @@ fn rules_are_tried_in_order_and_the_first_match_can_end_it() {
         ports: vec![],
         texts: vec![],
         numbers: vec![],
+        task: None,
     };
     for (matching, expected) in [(Matching::First, vec![1]), (Matching::All, vec![1, 2, 3])] {
         let mut compiler = Compiler::new(&TestScheme, matching);

@@ -73,6 +73,12 @@ impl Glob {
         Glob { atoms: atoms.into(), fold }
     }
 
+    /// The text that whatever matches begins with; empty when the case of letters does not count.
+    pub fn literal_prefix(&self) -> Vec<u8> {
+        let plain = self.atoms.iter().take(if self.fold { 0 } else { self.atoms.len() });
+        plain.map_while(|atom| if let Atom::Byte(b) = atom { Some(*b) } else { None }).collect()
+    }
+
     pub fn is_match(&self, text: &[u8]) -> bool {
         let lower = |b: u8| if self.fold { b.to_ascii_lowercase() } else { b };
         let (mut t, mut p) = (0, 0);

@@ -64,6 +64,15 @@ impl Net {
         fine.then_some(Net { base, bits })
     }
 
+    pub fn base(&self) -> IpAddr {
+        self.base
+    }
+
+    /// Length of the prefix.
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
     pub fn is_v4(&self) -> bool {
         self.base.is_ipv4()
     }

@@ -5,6 +5,7 @@
 //! Invariant: a condition that compiles cannot fail on any event.
 
 pub mod ast;
+mod column;
 pub mod deep;
 pub mod details;
 #[cfg(test)]
@@ -12,8 +13,10 @@ mod equivalence;
 pub mod error;
 pub mod escape;
 pub mod format;
+mod formula;
 pub mod glob;
 pub mod infer;
+mod kept;
 mod lexer;
 pub mod literal;
 pub mod lower;
@@ -25,12 +28,15 @@ mod print;
 pub mod program;
 #[cfg(test)]
 pub(crate) mod reference;
+mod residual;
 pub mod scheme;
 pub mod syscalls;
 pub mod test;
 pub mod transform;
+mod trie;
 pub mod warn;
 
+pub use column::Tables;
 pub use error::{FilterError, FilterWarning};
 pub use format::Format;
 pub use parser::parse;

@@ -22,13 +22,18 @@ fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|&b| b == b'/').filter(|part| !part.is_empty())
 }
 
+/// Does a component match other texts than itself?
+fn is_pattern(part: &[u8]) -> bool {
+    part.iter().any(|b| matches!(b, b'?' | b'*' | b'['))
+}
+
 impl PathPrefixes {
     pub fn new<'p>(paths: impl IntoIterator<Item = &'p [u8]>) -> Self {
         let mut root = Node::default();
         for path in paths {
             let mut node = &mut root;
             for part in components(path) {
-                node = if part.iter().any(|b| matches!(b, b'?' | b'*' | b'[')) {
+                node = if is_pattern(part) {
                     let glob = Glob::new(part);
                     let at = match node.globs.iter().position(|(g, _)| *g == glob) {
                         Some(at) => at,
@@ -66,6 +71,61 @@ impl Node {
         let (part, rest) = path.split_at(end);
         self.plain.get(part).is_some_and(|node| node.matches(rest))
             || self.globs.iter().any(|(glob, node)| glob.is_match(part) && node.matches(rest))
+    }
+}
+
+/// The paths of many comparisons as one tree: which of them have a path that is a prefix, in one walk.
+#[derive(Debug, Default)]
+pub struct PathTree {
+    root: Branch,
+}
+
+#[derive(Debug, Default)]
+struct Branch {
+    ends: Vec<u32>,
+    plain: hashbrown::HashMap<Box<[u8]>, Branch>,
+    globs: Vec<(Glob, Branch)>,
+}
+
+impl PathTree {
+    pub fn insert(&mut self, path: &[u8], id: u32) {
+        let mut branch = &mut self.root;
+        for part in components(path) {
+            branch = if is_pattern(part) {
+                let glob = Glob::new(part);
+                let at = branch.globs.iter().position(|(g, _)| *g == glob).unwrap_or_else(|| {
+                    branch.globs.push((glob, Branch::default()));
+                    branch.globs.len() - 1
+                });
+                &mut branch.globs[at].1
+            } else {
+                branch.plain.entry_ref(part).or_default()
+            };
+        }
+        branch.ends.push(id);
+    }
+
+    /// Hands out the number of every path that is a prefix of this one.
+    pub fn walk(&self, path: &[u8], found: &mut impl FnMut(u32)) {
+        self.root.walk(path, found);
+    }
+}
+
+impl Branch {
+    fn walk(&self, path: &[u8], found: &mut impl FnMut(u32)) {
+        self.ends.iter().for_each(|id| found(*id));
+        if self.plain.is_empty() && self.globs.is_empty() {
+            return;
+        }
+        let Some(start) = path.iter().position(|&b| b != b'/') else { return };
+        let path = &path[start..];
+        let (part, rest) = path.split_at(memchr::memchr(b'/', path).unwrap_or(path.len()));
+        if let Some(branch) = self.plain.get(part) {
+            branch.walk(rest, found);
+        }
+        for (_, branch) in self.globs.iter().filter(|(glob, _)| glob.is_match(part)) {
+            branch.walk(rest, found);
+        }
     }
 }
 

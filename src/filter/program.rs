@@ -1,20 +1,27 @@
-//! Rules as programs: one list of rules per event code, each a flat run of predicate tests with jumps.
+//! Rules as programs: per event code a plan, per kind of task what is left of it.
 //!
+//! A plan is the rules that listen to a code, with what the code decides already decided. For an event the context finds what
+//! is left of its plan for the state of the event's task ([`kept`](super::kept)), and runs that ([`residual`](super::residual)).
 //! Not the typing (`lower`) and not the comparison (`test`). Invariants: evaluating never allocates on the heap once a
 //! context and its arena have grown to their working size; a field is extracted, and a predicate decided, at most
 //! once per event and only if some rule asks.
 
 use super::ast::Expr;
+use super::column::{Column, Tables};
 use super::error::FilterError;
+use super::formula::{FALSE, Formulas, NodeId, Rewritten, TRUE};
 use super::infer;
-use super::lower::{Cond, Lower};
+use super::kept::Kept;
+use super::lower::Lower;
 use super::predicate::{Check, PredicateId, Table, TermId, TermKind};
+use super::residual::{Instr, Residual, Same, Step, Target, emit, straighten};
 use super::scheme::{CodeSet, MAX_CODES, Scheme};
 use super::test::{number_bits, ordered};
 use super::transform;
 use crate::event::value::{Extract, FieldUse, Multi, Value};
 use bumpalo::Bump;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Index of a rule, as the caller numbered it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,57 +37,76 @@ pub enum Matching {
     All,
 }
 
-/// Where a test continues: an instruction, or the end.
+/// A rule in a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Target(u32);
-
-impl Target {
-    const MATCH: Target = Target(u32::MAX);
-    const FAIL: Target = Target(u32::MAX - 1);
+pub(super) struct Entry {
+    pub rule: RuleIndex,
+    /// Its condition, but for what the event's code decides.
+    pub node: NodeId,
 }
 
-/// "Test this predicate, go there if it holds, there if not". Targets count from the start of the rule's code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Instr {
-    predicate: PredicateId,
-    yes: Target,
-    no: Target,
+/// The rules of the event codes that have the same.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub entries: Vec<Entry>,
+    /// First instruction of each entry's whole condition in the program's code.
+    starts: Vec<Target>,
+    /// Columns with predicates of these rules that depend on the task alone.
+    pub task_columns: Vec<u32>,
+    /// Its conditions nest so deep that they are only run as they are.
+    is_deep: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    rule: RuleIndex,
-    /// First instruction; `Target::MATCH` when the rule always matches for this code.
-    start: Target,
-}
+/// A condition that nests deeper is not specialised: that recurses, on threads with small stacks.
+const DEEPEST: u16 = 64;
 
 /// Compiled rules of one source.
 pub struct Program {
-    table: Table,
+    id: u64,
+    pub(super) table: Table,
+    pub(super) formulas: Formulas,
+    pub(super) columns: Vec<Column>,
+    /// By predicate.
+    pub(super) column_of: Vec<u32>,
+    pub(super) always_file: bool,
     code: Vec<Instr>,
-    entries: Vec<Entry>,
-    /// Range of `entries` per event code.
-    by_code: Box<[(u32, u32); MAX_CODES]>,
+    pub(super) plans: Vec<Plan>,
+    /// Place in `plans` per event code; [`NO_PLAN`] where no rule listens.
+    by_code: Box<[u16; MAX_CODES]>,
     codes: CodeSet,
     syscalls: CodeSet,
     matching: Matching,
 }
 
+const NO_PLAN: u16 = u16::MAX;
+
 /// What evaluation keeps between events. One per thread.
 #[derive(Default)]
 pub struct EvalContext {
+    memo: Memo,
+    kept: Kept,
+    /// Of the event: places of rules in the order they are tried.
+    matches: Vec<u32>,
+}
+
+/// What is known of the event at hand.
+#[derive(Default)]
+struct Memo {
     generation: u32,
     /// Per predicate: generation << 1 | result, when decided in this generation.
     decided: Vec<u32>,
     /// Per term: generation and index among the event's values.
     extracted: Vec<(u32, u32)>,
+    found: Vec<PredicateId>,
 }
 
 impl EvalContext {
     pub fn new() -> Self {
         Self::default()
     }
+}
 
+impl Memo {
     fn begin(&mut self, program: &Program) {
         self.generation += 1;
         if self.generation >= u32::MAX >> 1 {
@@ -101,15 +127,25 @@ impl EvalContext {
 /// Collects rules, then builds the program.
 pub struct Compiler<'s> {
     lower: Lower<'s>,
-    rules: Vec<(RuleIndex, Cond, CodeSet)>,
+    formulas: Formulas,
+    rules: Vec<(RuleIndex, NodeId, CodeSet)>,
     syscalls: CodeSet,
     matching: Matching,
+    tables: Tables,
 }
 
 impl<'s> Compiler<'s> {
     pub fn new(scheme: &'s dyn Scheme, matching: Matching) -> Self {
         let lower = Lower { resolving: true, ..Lower::new(scheme) };
-        Compiler { lower, rules: Vec::new(), syscalls: CodeSet::EMPTY, matching }
+        let (formulas, rules) = (Formulas::default(), Vec::new());
+        Compiler { lower, formulas, rules, syscalls: CodeSet::EMPTY, matching, tables: Tables::default() }
+    }
+
+    /// Forces how comparisons are decided; the answers are the same.
+    #[must_use]
+    pub fn with_tables(mut self, tables: Tables) -> Self {
+        self.tables = tables;
+        self
     }
 
     /// Adds a rule; rules are tried in the order they are added. Macros must be resolved.
@@ -118,113 +154,122 @@ impl<'s> Compiler<'s> {
         let scheme = self.lower.scheme;
         let codes = infer::event_codes(condition, scheme).union(&scheme.always());
         self.syscalls = self.syscalls.union(&infer::syscall_codes(condition, scheme));
-        self.rules.push((rule, cond, codes));
+        let node = self.formulas.of(&cond, true);
+        self.rules.push((rule, node, codes));
         Ok(())
     }
 
     pub fn finish(self) -> Program {
-        let scheme = self.lower.scheme;
-        let arena = Bump::new();
+        static PROGRAMS: AtomicU64 = AtomicU64::new(1);
+        let Compiler { lower, mut formulas, rules, syscalls, matching, tables } = self;
+        let table = lower.table;
+        let columns = Column::all(&table, tables);
+        let mut column_of = vec![0; table.predicates.len()];
+        for (column, at) in columns.iter().zip(0..) {
+            column.predicates.iter().for_each(|id| column_of[id.0 as usize] = at);
+        }
         let mut program = Program {
-            table: self.lower.table,
+            id: PROGRAMS.fetch_add(1, Ordering::Relaxed),
+            columns,
+            column_of,
+            always_file: tables == Tables::Always,
             code: Vec::new(),
-            entries: Vec::new(),
-            by_code: Box::new([(0, 0); MAX_CODES]),
+            plans: Vec::new(),
+            by_code: Box::new([NO_PLAN; MAX_CODES]),
             codes: CodeSet::EMPTY,
-            syscalls: self.syscalls,
-            matching: self.matching,
+            syscalls,
+            matching,
+            formulas: Formulas::default(),
+            table,
         };
-        let mut known: HashMap<Vec<Instr>, u32> = HashMap::new();
+        let arena = Bump::new();
+        let typed: Vec<PredicateId> = (0..program.table.predicates.len() as u32)
+            .map(PredicateId)
+            .filter(|id| program.table.predicate(*id).event_type)
+            .collect();
+        let mut rewritten: HashMap<Vec<Option<bool>>, Rewritten> = HashMap::new();
+        let mut starts: HashMap<NodeId, Target> = HashMap::new();
+        let mut known: HashMap<Vec<Entry>, u16> = HashMap::new();
         for code in 0..MAX_CODES as u16 {
-            let first = program.entries.len() as u32;
-            let name = scheme.event_name(code);
-            for (rule, cond, codes) in &self.rules {
-                if !codes.contains(code) {
+            let mut listening = rules.iter().filter(|(_, _, codes)| codes.contains(code)).peekable();
+            if listening.peek().is_none() {
+                continue;
+            }
+            // For most codes evt.type has one value, so its comparisons are decided here.
+            let name = lower.scheme.event_name(code);
+            let constant = |id: &PredicateId| match (name, &program.table.predicate(*id).check) {
+                (Some(name), Check::Literal(test)) => Some(test.scalar(&Value::Str(name.as_bytes()), &arena)),
+                _ => None,
+            };
+            let decided: Vec<Option<bool>> = typed.iter().map(constant).collect();
+            let became = rewritten.entry(decided.clone()).or_default();
+            let decide = |id| typed.binary_search(&id).ok().and_then(|at| decided[at]);
+            let mut entries = Vec::new();
+            for (rule, node, _) in listening {
+                let node = formulas.rewrite(*node, &decide, became);
+                if node == FALSE {
                     continue;
                 }
-                // For most codes evt.type has one value, so its comparisons are decided here.
-                let constant = |id: PredicateId| match (name, program.table.predicate(id)) {
-                    (Some(name), p) if p.event_type => match &p.check {
-                        Check::Literal(test) => Some(test.scalar(&Value::Str(name.as_bytes()), &arena)),
-                        _ => None,
-                    },
-                    _ => None,
-                };
-                let mut out = Vec::new();
-                let start = emit(cond, Target::MATCH, Target::FAIL, &constant, &mut out);
-                let start = match start {
-                    Target::FAIL => continue,
-                    Target::MATCH => Target::MATCH,
-                    start => {
-                        let (code, start) = straighten(&out, start);
-                        let at = *known.entry(code).or_insert_with_key(|block| {
-                            program.code.extend(block);
-                            (program.code.len() - block.len()) as u32
-                        });
-                        Target(at + start)
-                    }
-                };
-                program.entries.push(Entry { rule: *rule, start });
-                program.codes.insert(code);
-                if start == Target::MATCH && program.matching == Matching::First {
+                entries.push(Entry { rule: *rule, node });
+                if node == TRUE && matching == Matching::First {
                     break;
                 }
             }
-            program.by_code[code as usize] = (first, program.entries.len() as u32);
+            if entries.is_empty() {
+                continue;
+            }
+            program.codes.insert(code);
+            program.by_code[usize::from(code)] = *known.entry(entries).or_insert_with_key(|entries| {
+                let plan = program.plan(entries.clone(), &formulas, &mut starts);
+                program.plans.push(plan);
+                program.plans.len() as u16 - 1
+            });
         }
+        program.formulas = formulas;
         program
     }
 }
 
-/// Emits code backwards, so that every target is known; gives where to enter.
-fn emit(
-    cond: &Cond,
-    yes: Target,
-    no: Target,
-    constant: &dyn Fn(PredicateId) -> Option<bool>,
-    out: &mut Vec<Instr>,
-) -> Target {
-    match cond {
-        Cond::Not(child) => emit(child, no, yes, constant, out),
-        Cond::And(children) => children.iter().rev().fold(yes, |next, c| emit(c, next, no, constant, out)),
-        Cond::Or(children) => children.iter().rev().fold(no, |next, c| emit(c, yes, next, constant, out)),
-        Cond::Is(id) => match constant(*id) {
-            Some(true) => yes,
-            Some(false) => no,
-            None if yes == no => yes,
-            None => {
-                out.push(Instr { predicate: *id, yes, no });
-                Target(out.len() as u32 - 1)
-            }
-        },
-    }
-}
-
-/// Puts the code in the order it runs and drops what cannot be reached.
-fn straighten(out: &[Instr], start: Target) -> (Vec<Instr>, u32) {
-    let mut reached = vec![false; out.len()];
-    let mut stack = vec![start];
-    while let Some(at) = stack.pop() {
-        if let Some(seen @ false) = reached.get_mut(at.0 as usize) {
-            *seen = true;
-            stack.extend([out[at.0 as usize].yes, out[at.0 as usize].no]);
-        }
-    }
-    // Targets always point to instructions emitted earlier, so reversing makes every jump go forward.
-    let mut place = vec![0u32; out.len()];
-    for (next, i) in (0..out.len()).rev().filter(|&i| reached[i]).enumerate() {
-        place[i] = next as u32;
-    }
-    let moved = |t: Target| place.get(t.0 as usize).map_or(t, |&p| Target(p));
-    let code = (0..out.len())
-        .rev()
-        .filter(|&i| reached[i])
-        .map(|i| Instr { predicate: out[i].predicate, yes: moved(out[i].yes), no: moved(out[i].no) })
-        .collect();
-    (code, moved(start).0)
-}
-
 impl Program {
+    fn plan(&mut self, entries: Vec<Entry>, formulas: &Formulas, starts: &mut HashMap<NodeId, Target>) -> Plan {
+        let starts = entries
+            .iter()
+            .map(|entry| {
+                *starts.entry(entry.node).or_insert_with(|| {
+                    let mut out = Vec::new();
+                    match emit(entry.node, Target::MATCH, Target::FAIL, formulas, &mut out) {
+                        end @ (Target::MATCH | Target::FAIL) => end,
+                        start => {
+                            let (block, start) = straighten(&out, start);
+                            let at = self.code.len() as u32;
+                            self.code.extend(block);
+                            Target(at + start)
+                        }
+                    }
+                })
+            })
+            .collect();
+        let mut task_columns = Vec::new();
+        formulas.predicates(entries.iter().map(|entry| entry.node), |id| {
+            if self.table.predicate(id).task_only {
+                task_columns.push(self.column_of[id.0 as usize]);
+            }
+        });
+        task_columns.sort_unstable();
+        task_columns.dedup();
+        let is_deep = entries.iter().any(|entry| formulas.depth(entry.node) > DEEPEST);
+        Plan { entries, starts, task_columns, is_deep }
+    }
+
+    /// Tells this program from others that a context may have met.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub fn matching(&self) -> Matching {
+        self.matching
+    }
+
     /// Events worth capturing: for any other code no rule can match.
     pub fn event_codes(&self) -> &CodeSet {
         &self.codes
@@ -240,9 +285,14 @@ impl Program {
         self.codes.contains(code)
     }
 
+    fn plan_of(&self, code: u16) -> Option<u16> {
+        self.by_code.get(usize::from(code)).copied().filter(|plan| *plan != NO_PLAN)
+    }
+
     /// Rules listening to an event code, in the order they are tried.
     pub fn rules_for(&self, code: u16) -> impl Iterator<Item = RuleIndex> + '_ {
-        self.entries_for(code).iter().map(|e| e.rule)
+        let plan = self.plan_of(code).map(|plan| &self.plans[usize::from(plan)]);
+        plan.into_iter().flat_map(|plan| plan.entries.iter().map(|entry| entry.rule))
     }
 
     /// Every field any rule reads.
@@ -253,44 +303,83 @@ impl Program {
         })
     }
 
-    /// Predicates that depend on the task alone: they can be decided once per task.
-    pub fn task_predicates(&self) -> impl Iterator<Item = PredicateId> + '_ {
-        (0..self.table.predicates.len() as u32).map(PredicateId).filter(|id| self.table.predicate(*id).task_only)
-    }
-
     pub fn predicate_count(&self) -> usize {
         self.table.predicates.len()
     }
 
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
-    fn entries_for(&self, code: u16) -> &[Entry] {
-        match self.by_code.get(code as usize) {
-            Some(&(from, to)) => &self.entries[from as usize..to as usize],
-            None => &[],
+    /// Tries the rules of the event's code and hands every match to `matched`, in the order of the rules.
+    ///
+    /// `arena` may be reset once the event is done with; `ctx` belongs to the calling thread.
+    #[inline]
+    pub fn evaluate<'e, E: Extract>(
+        &self,
+        event: &'e E,
+        ctx: &mut EvalContext,
+        arena: &'e Bump,
+        matched: impl FnMut(RuleIndex),
+    ) {
+        let Some(plan) = self.plan_of(event.event_code()) else { return };
+        let task = event.task();
+        if ctx.kept.known(self, plan, task) != Some(Kept::DEAD) {
+            self.evaluate_live(event, plan, ctx, arena, matched);
         }
     }
 
-    /// Tries the rules of the event's code in order and hands every match to `matched`.
-    ///
-    /// `arena` may be reset once the event is done with; `ctx` belongs to the calling thread.
-    pub fn evaluate<'e, E: Extract>(
+    /// Whether any rule may match an event of this code in a task like the event's.
+    pub fn is_live<'e, E: Extract>(&self, event: &'e E, ctx: &mut EvalContext, arena: &'e Bump) -> bool {
+        let Some(plan) = self.plan_of(event.event_code()) else { return false };
+        if self.plans[usize::from(plan)].is_deep {
+            return true;
+        }
+        let EvalContext { memo, kept, .. } = ctx;
+        let task = event.task();
+        let known = kept.known(self, plan, task);
+        known.unwrap_or_else(|| kept.find(&mut Run::begin(self, event, memo, arena), plan, task)) != Kept::DEAD
+    }
+
+    fn evaluate_live<'e, E: Extract>(
+        &self,
+        event: &'e E,
+        plan: u16,
+        ctx: &mut EvalContext,
+        arena: &'e Bump,
+        mut matched: impl FnMut(RuleIndex),
+    ) {
+        let entries = &self.plans[usize::from(plan)].entries;
+        if self.plans[usize::from(plan)].is_deep {
+            return self.evaluate_plainly(event, ctx, arena, matched);
+        }
+        let EvalContext { memo, kept, matches } = ctx;
+        let task = event.task();
+        let mut run = Run::begin(self, event, memo, arena);
+        let known = kept.known(self, plan, task);
+        let residual = known.unwrap_or_else(|| kept.find(&mut run, plan, task));
+        matches.clear();
+        run.residual(kept.residual(residual), matches);
+        if matches.is_empty() {
+            return;
+        }
+        matches.sort_unstable();
+        matches.dedup();
+        if self.matching == Matching::First {
+            matches.truncate(1);
+        }
+        matches.iter().for_each(|order| matched(entries[*order as usize].rule));
+    }
+
+    /// As [`Program::evaluate`], with every rule as it is written, one after the other: what the other is checked against.
+    pub fn evaluate_plainly<'e, E: Extract>(
         &self,
         event: &'e E,
         ctx: &mut EvalContext,
         arena: &'e Bump,
         mut matched: impl FnMut(RuleIndex),
     ) {
-        let entries = self.entries_for(event.event_code());
-        if entries.is_empty() {
-            return;
-        }
-        ctx.begin(self);
-        let mut run = Run { program: self, event, ctx, arena, values: bumpalo::collections::Vec::new_in(arena) };
-        for entry in entries {
-            if run.holds(entry.start) {
+        let Some(plan) = self.plan_of(event.event_code()) else { return };
+        let plan = &self.plans[usize::from(plan)];
+        let mut run = Run::begin(self, event, &mut ctx.memo, arena);
+        for (entry, start) in plan.entries.iter().zip(&plan.starts) {
+            if run.holds(&self.code, *start) {
                 matched(entry.rule);
                 if self.matching == Matching::First {
                     return;
@@ -298,19 +387,79 @@ impl Program {
             }
         }
     }
+
+    /// How a predicate is decided, in a few words.
+    pub fn representation(&self, id: PredicateId) -> String {
+        self.columns[self.column_of[id.0 as usize] as usize].representation(id, &self.table)
+    }
 }
 
 /// One event being evaluated.
-struct Run<'r, 'e, E> {
-    program: &'r Program,
+pub(super) struct Run<'r, 'e, E> {
+    pub program: &'r Program,
     event: &'e E,
-    ctx: &'r mut EvalContext,
-    arena: &'e Bump,
+    memo: &'r mut Memo,
+    pub arena: &'e Bump,
     values: bumpalo::collections::Vec<'e, Option<Value<'e>>>,
 }
 
-impl<'e, E: Extract> Run<'_, 'e, E> {
-    fn holds(&mut self, start: Target) -> bool {
+impl<'r, 'e, E: Extract> Run<'r, 'e, E> {
+    fn begin(program: &'r Program, event: &'e E, memo: &'r mut Memo, arena: &'e Bump) -> Self {
+        memo.begin(program);
+        Run { program, event, memo, arena, values: bumpalo::collections::Vec::new_in(arena) }
+    }
+
+    fn residual(&mut self, residual: &Residual, matches: &mut Vec<u32>) {
+        let mut at = 0;
+        while let Some(step) = residual.steps.get(at) {
+            at += 1;
+            match step {
+                Step::Guard { start, otherwise } => {
+                    if !self.holds(&residual.code, *start) {
+                        at = *otherwise as usize;
+                    }
+                }
+                Step::Rules(same) => self.same(same, residual, matches),
+                Step::Look { column, asked, files } => {
+                    let column = &self.program.columns[*column as usize];
+                    let Some(value) = self.value(column.term) else { continue };
+                    let mut found = std::mem::take(&mut self.memo.found);
+                    found.clear();
+                    column.holding(&value, *asked, &self.program.table, self.arena, &mut |id| found.push(id));
+                    let files = &residual.files[files.start as usize..files.end as usize];
+                    for id in &found {
+                        self.memo.decided[id.0 as usize] = self.memo.generation << 1 | 1;
+                        if let Ok(file) = files.binary_search_by_key(id, |(id, _)| *id) {
+                            let filed = &files[file].1;
+                            for same in &residual.filed[filed.start as usize..filed.end as usize] {
+                                self.same(same, residual, matches);
+                            }
+                        }
+                    }
+                    self.memo.found = found;
+                }
+            }
+        }
+    }
+
+    fn same(&mut self, same: &Same, residual: &Residual, matches: &mut Vec<u32>) {
+        let orders = &residual.orders[same.orders.start as usize..same.orders.end as usize];
+        let first = self.program.matching == Matching::First;
+        // A later rule does not count once an earlier one has matched.
+        if first && matches.last().zip(orders.first()).is_some_and(|(best, order)| best <= order) {
+            return;
+        }
+        if self.holds(&residual.code, same.start) {
+            if first {
+                matches.clear();
+                matches.extend(orders.first());
+            } else {
+                matches.extend(orders);
+            }
+        }
+    }
+
+    fn holds(&mut self, code: &[Instr], start: Target) -> bool {
         if start == Target::MATCH {
             return true;
         }
@@ -318,7 +467,7 @@ impl<'e, E: Extract> Run<'_, 'e, E> {
         let mut at = base;
         // The targets of a block count from its first instruction.
         loop {
-            let instr = self.program.code[at as usize];
+            let instr = code[at as usize];
             let next = if self.predicate(instr.predicate) { instr.yes } else { instr.no };
             match next {
                 Target::MATCH => return true,
@@ -329,12 +478,12 @@ impl<'e, E: Extract> Run<'_, 'e, E> {
     }
 
     fn predicate(&mut self, id: PredicateId) -> bool {
-        let memo = self.ctx.decided[id.0 as usize];
-        if memo >> 1 == self.ctx.generation {
-            return memo & 1 == 1;
+        let known = self.memo.decided[id.0 as usize];
+        if known >> 1 == self.memo.generation {
+            return known & 1 == 1;
         }
         let result = self.decide(id);
-        self.ctx.decided[id.0 as usize] = self.ctx.generation << 1 | u32::from(result);
+        self.memo.decided[id.0 as usize] = self.memo.generation << 1 | u32::from(result);
         result
     }
 
@@ -346,14 +495,14 @@ impl<'e, E: Extract> Run<'_, 'e, E> {
         check(&predicate.check, multi, &left, self.arena, |id| self.value(id))
     }
 
-    fn value(&mut self, id: TermId) -> Option<Value<'e>> {
-        let (generation, at) = self.ctx.extracted[id.0 as usize];
-        if generation == self.ctx.generation {
+    pub fn value(&mut self, id: TermId) -> Option<Value<'e>> {
+        let (generation, at) = self.memo.extracted[id.0 as usize];
+        if generation == self.memo.generation {
             return self.values[at as usize];
         }
         let value = self.extract(id);
         self.values.push(value);
-        self.ctx.extracted[id.0 as usize] = (self.ctx.generation, self.values.len() as u32 - 1);
+        self.memo.extracted[id.0 as usize] = (self.memo.generation, self.values.len() as u32 - 1);
         value
     }
 

@@ -61,6 +61,10 @@ impl BytesSet {
         }
     }
 
+    pub fn texts(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.set.iter().map(|text| &**text)
+    }
+
     pub fn contains(&self, value: &[u8]) -> bool {
         (self.min..=self.max).contains(&value.len()) && self.set.contains(value)
     }

@@ -74,7 +74,7 @@ impl Inspector {
     }
 
     fn fill(&mut self, id: ThreadId, mirror: &mut Mirror, scratch: &mut Scratch) {
-        let Inspector { threads, execs, dictionary, next_image, .. } = self;
+        let Inspector { threads, execs, dictionary, next_image, fills, .. } = self;
         let thread = threads.get(id);
         let mut image_id = |image: &Image| told(image, *dictionary, next_image, execs, &mut scratch.argv);
         let exec_id = image_id(&thread.image);
@@ -138,6 +138,8 @@ impl Inspector {
             cgroups: &thread.cgroups,
         };
         mirror.task.fill(&record, execs);
+        *fills += 1;
+        mirror.task.stamp = *fills;
     }
 }
 

@@ -175,6 +175,10 @@ pub struct Inspector {
     next_image: u64,
     /// Grows when somebody's ancestors may have changed.
     lineage_seq: u64,
+    /// Descriptions of threads so far.
+    fills: u64,
+    /// Grows when names of users may have changed.
+    facts: u32,
     scratch: mirror::Scratch,
 }
 
@@ -193,6 +197,8 @@ impl Inspector {
             dictionary: 1,
             next_image: 0,
             lineage_seq: 1,
+            fills: 0,
+            facts: 1,
             scratch: mirror::Scratch::default(),
         }
     }
@@ -205,6 +211,7 @@ impl Inspector {
         }
         let room = super::bounds::INTERFACES.saturating_sub(self.interfaces.len());
         self.interfaces.extend(interfaces.into_iter().take(room));
+        self.facts += 1;
         let known = &mut self.host.users;
         users.iter().for_each(|u| known.set_user(u.uid, &u.name, &u.home, &u.shell));
         groups.iter().for_each(|g| known.set_group(g.gid, &g.name));
@@ -242,7 +249,13 @@ impl Inspector {
     }
 
     pub const fn host_mut(&mut self) -> &mut Host {
+        self.facts += 1;
         &mut self.host
+    }
+
+    /// Changes with what fields of a task come from beside the thread itself.
+    pub const fn facts(&self) -> u32 {
+        self.facts
     }
 
     pub const fn machine(&self) -> &Machine {
@@ -369,6 +382,7 @@ impl Inspector {
 
     /// Users of a container; of the host when it has no id.
     fn users_mut(&mut self, container: &[u8]) -> &mut Users {
+        self.facts += 1;
         if container.is_empty() || container == b"host" {
             return &mut self.host.users;
         }

@@ -12,6 +12,12 @@ use std::rc::Rc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ThreadId(u32);
 
+impl ThreadId {
+    pub const fn place(self) -> u32 {
+        self.0
+    }
+}
+
 /// Bits of `Thread::flags` (clone flags).
 pub const CLONE_NEWPID: u32 = 1 << 6;
 pub const CLONE_PARENT: u32 = 1 << 8;

@@ -19,7 +19,7 @@ use super::path;
 use super::record::{Address, EventRecord, FdRecord, Slot, SocketRecord};
 use super::task::Tasks;
 use super::types::EventCode;
-use super::value::Type;
+use super::value::{Type, Versioned};
 use super::view::{
     Arg, Descriptor, Ends, FdList, Gauge, Kind, Payload, Scene, Socket, Tuple, View, is_number, narrowed,
 };
@@ -445,6 +445,12 @@ impl Payload for Recorded<'_> {
     }
 
     /// Those of the host, in containers too.
+    fn versioned(ev: &View<'_, Self>) -> Option<Versioned> {
+        let task = ev.task?;
+        let place = u32::from(ev.record().head.h.slot);
+        Some(Versioned { place, stamp: task.stamp, facts: ev.host.users.generation() })
+    }
+
     fn users<'a>(ev: &'a View<'_, Self>) -> &'a Users {
         &ev.host.users
     }

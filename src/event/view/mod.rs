@@ -28,7 +28,7 @@ use super::params::{self, EventDef, Family, Param};
 use super::path;
 use super::task::Task;
 use super::types::EventCode;
-use super::value::{Extract, FieldUse, Format, Value};
+use super::value::{Extract, FieldUse, Format, Value, Versioned};
 use crate::driver::abi;
 use crate::enrich::users::{UNKNOWN, Users};
 use bumpalo::Bump;
@@ -124,6 +124,8 @@ pub trait Payload: Copy {
     fn kind_of_fd(ev: &View<'_, Self>, fd: i64) -> Option<Kind>;
     /// Both ends of a descriptor of the process that is an IP socket.
     fn ends_of_fd(ev: &View<'_, Self>, fd: i64) -> Option<Ends>;
+    /// Where the task is kept, and what else its fields come from; None when the event has no task.
+    fn versioned(ev: &View<'_, Self>) -> Option<Versioned>;
     /// What rules see of the names of a task that nothing is known of.
     fn nobody(ev: &View<'_, Self>) -> Option<&'static [u8]>;
     /// The letter of a descriptor's type where descriptors are listed.
@@ -285,6 +287,10 @@ impl<P: Payload> Extract for View<'_, P> {
 
     fn event_code(&self) -> u16 {
         self.code.0
+    }
+
+    fn task(&self) -> Option<Versioned> {
+        P::versioned(self)
     }
 
     fn number_format(&self, field: &FieldUse) -> Format {

@@ -1,0 +1,258 @@
+//! What is left of every plan for the tasks met so far.
+//!
+//! A task's state is a place and a stamp; as long as both are the same, so is everything that depends on the task alone. For a new
+//! stamp the comparisons of the task are answered, column by column: a value met before is answered by one look. The
+//! answers together say what is left of a plan; tasks with the same answers share it. Invariant: nothing here
+//! changes what an event matches, so all of it may be forgotten at any time, and is when it grows beyond its bounds.
+
+use super::formula::{Formulas, Rewritten};
+use super::predicate::PredicateId;
+use super::program::{Program, Run};
+use super::residual::{Residual, Site};
+use crate::event::value::{Extract, Value, Versioned};
+use hashbrown::HashMap;
+
+/// Places that are remembered; the tasks of others are asked at every event.
+const PLACES: usize = 1 << 16;
+/// Remains of plans, sets of answers, values per column, and nodes added to the program's own: then all is forgotten.
+const RESIDUALS: usize = 1 << 12;
+const SETS: usize = 1 << 15;
+const VALUES: usize = 1 << 12;
+const NODES: usize = 1 << 18;
+/// Longer values are not remembered.
+const VALUE_BYTES: usize = 1024;
+
+/// Index of a set of predicates that hold.
+type SetId = u32;
+
+#[derive(Default)]
+pub struct Kept {
+    program: u64,
+    facts: u32,
+    /// By place.
+    stamps: Vec<u64>,
+    /// By place and plan: one more than the index of what is left; 0 when that is not known.
+    live: Vec<u32>,
+    /// By plan, for events without a task.
+    roots: Vec<u32>,
+    residuals: Vec<Residual>,
+    by_answers: HashMap<(u16, Box<[SetId]>), u32>,
+    sets: Vec<Box<[PredicateId]>>,
+    set_ids: HashMap<Box<[PredicateId]>, SetId>,
+    /// By column.
+    values: Vec<HashMap<Box<[u8]>, SetId>>,
+    formulas: Formulas,
+    own_nodes: usize,
+    scratch: Scratch,
+}
+
+#[derive(Default)]
+struct Scratch {
+    key: Vec<u8>,
+    holding: Vec<PredicateId>,
+    answers: Vec<SetId>,
+    /// By predicate.
+    decided: Vec<Option<bool>>,
+}
+
+impl Kept {
+    /// What is left is nothing.
+    pub const DEAD: u32 = 0;
+
+    /// What is left of a plan for the task's state, if that is known.
+    #[inline]
+    pub fn known(&self, program: &Program, plan: u16, task: Option<Versioned>) -> Option<u32> {
+        if self.program != program.id() {
+            return None;
+        }
+        let residual = match task {
+            None => *self.roots.get(usize::from(plan))?,
+            Some(task) => {
+                if *self.stamps.get(task.place as usize)? != task.stamp || self.facts != task.facts {
+                    return None;
+                }
+                self.live[task.place as usize * program.plans.len() + usize::from(plan)]
+            }
+        };
+        residual.checked_sub(1)
+    }
+
+    pub fn residual(&self, index: u32) -> &Residual {
+        &self.residuals[index as usize]
+    }
+
+    /// Finds out what is left of a plan for an event's task, and remembers it.
+    #[cold]
+    pub fn find<E: Extract>(&mut self, run: &mut Run<'_, '_, E>, plan: u16, task: Option<Versioned>) -> u32 {
+        let program = run.program;
+        let full = self.residuals.len() >= RESIDUALS || self.sets.len() >= SETS;
+        if self.program != program.id() || full || self.formulas.len() > self.own_nodes + NODES {
+            self.start_over(program);
+        }
+        let Some(task) = task.filter(|task| (task.place as usize) < PLACES) else {
+            return match self.roots[usize::from(plan)] {
+                0 => {
+                    let index = self.build(program, plan, false);
+                    self.roots[usize::from(plan)] = index + 1;
+                    index
+                }
+                known => known - 1,
+            };
+        };
+        if self.facts != task.facts {
+            self.facts = task.facts;
+            self.stamps.fill(0);
+        }
+        let (place, plans) = (task.place as usize, program.plans.len());
+        if self.stamps.len() <= place {
+            self.stamps.resize(place + 1, 0);
+            self.live.resize((place + 1) * plans, 0);
+        }
+        if self.stamps[place] != task.stamp {
+            self.stamps[place] = task.stamp;
+            self.live[place * plans..][..plans].fill(0);
+        }
+        let mut answers = std::mem::take(&mut self.scratch.answers);
+        answers.clear();
+        answers.extend(program.plans[usize::from(plan)].task_columns.iter().map(|column| self.answer(run, *column)));
+        let index = match self.by_answers.get(&Answers(plan, &answers)) {
+            Some(index) => *index,
+            None => {
+                self.scratch.answers = answers;
+                let index = self.build(program, plan, true);
+                answers = std::mem::take(&mut self.scratch.answers);
+                self.by_answers.insert((plan, answers[..].into()), index);
+                index
+            }
+        };
+        self.scratch.answers = answers;
+        self.live[place * plans + usize::from(plan)] = index + 1;
+        index
+    }
+
+    fn start_over(&mut self, program: &Program) {
+        *self = Kept {
+            program: program.id(),
+            roots: vec![0; program.plans.len()],
+            residuals: vec![Residual::default()],
+            sets: vec![Box::default()],
+            set_ids: [(Box::default(), 0)].into_iter().collect(),
+            values: program.columns.iter().map(|_| HashMap::new()).collect(),
+            formulas: program.formulas.clone(),
+            own_nodes: program.formulas.len(),
+            ..Kept::default()
+        };
+    }
+
+    /// Which predicates of a column hold for the task of an event, of those that depend on nothing else.
+    fn answer<E: Extract>(&mut self, run: &mut Run<'_, '_, E>, at: u32) -> SetId {
+        let program = run.program;
+        let column = &program.columns[at as usize];
+        let Some(value) = run.value(column.term) else { return 0 };
+        self.scratch.key.clear();
+        let remembered = column.is_function() && write_key(&value, &mut self.scratch.key);
+        if remembered && let Some(set) = self.values[at as usize].get(&self.scratch.key[..]) {
+            return *set;
+        }
+        let mut holding = std::mem::take(&mut self.scratch.holding);
+        holding.clear();
+        column.answer(&value, &program.table, run.arena, |id| run.value(id), &mut |id| holding.push(id));
+        holding.retain(|id| program.table.predicate(*id).task_only);
+        holding.sort_unstable();
+        holding.dedup();
+        let set = match self.set_ids.get(&holding[..]) {
+            Some(set) => *set,
+            None => {
+                let set = self.sets.len() as SetId;
+                self.sets.push(holding[..].into());
+                self.set_ids.insert(holding[..].into(), set);
+                set
+            }
+        };
+        self.scratch.holding = holding;
+        if remembered {
+            let values = &mut self.values[at as usize];
+            if values.len() >= VALUES {
+                values.clear();
+            }
+            values.insert(self.scratch.key[..].into(), set);
+        }
+        set
+    }
+
+    /// Builds what is left of a plan, with the answers at hand or without any.
+    fn build(&mut self, program: &Program, plan: u16, answered: bool) -> u32 {
+        let plan = &program.plans[usize::from(plan)];
+        let decided = &mut self.scratch.decided;
+        decided.clear();
+        decided.resize(program.table.predicates.len(), None);
+        if answered {
+            for (column, set) in plan.task_columns.iter().zip(&self.scratch.answers) {
+                let task_only = |id: &&PredicateId| program.table.predicate(**id).task_only;
+                for id in program.columns[*column as usize].predicates.iter().filter(task_only) {
+                    decided[id.0 as usize] = Some(false);
+                }
+                self.sets[*set as usize].iter().for_each(|id| decided[id.0 as usize] = Some(true));
+            }
+        }
+        let mut known = Rewritten::new();
+        let mut conditions = Vec::with_capacity(plan.entries.len());
+        for (order, entry) in (0..).zip(&plan.entries) {
+            let node = self.formulas.rewrite(entry.node, &|id| decided[id.0 as usize], &mut known);
+            conditions.push((order, node));
+        }
+        let mut site = Site {
+            formulas: &mut self.formulas,
+            table: &program.table,
+            columns: &program.columns,
+            column_of: &program.column_of,
+            always_file: program.always_file,
+        };
+        let residual = Residual::build(&conditions, &mut site);
+        if residual.is_dead() {
+            return Kept::DEAD;
+        }
+        self.residuals.push(residual);
+        self.residuals.len() as u32 - 1
+    }
+}
+
+/// A plan and answers as they are looked up.
+#[derive(Hash)]
+struct Answers<'a>(u16, &'a [SetId]);
+
+impl hashbrown::Equivalent<(u16, Box<[SetId]>)> for Answers<'_> {
+    fn equivalent(&self, key: &(u16, Box<[SetId]>)) -> bool {
+        self.0 == key.0 && *self.1 == *key.1
+    }
+}
+
+/// Writes what tells a value from others of its column; false when it is too long to be remembered.
+fn write_key(value: &Value<'_>, key: &mut Vec<u8>) -> bool {
+    match value {
+        Value::Str(text) | Value::Bytes(text) => {
+            if text.len() + key.len() > VALUE_BYTES {
+                return false;
+            }
+            key.push(0);
+            key.extend_from_slice(&(text.len() as u32).to_ne_bytes());
+            key.extend_from_slice(text);
+        }
+        Value::List(values) => {
+            key.push(1);
+            return values.iter().all(|value| write_key(value, key));
+        }
+        Value::U64(n) => tagged(2, &n.to_ne_bytes(), key),
+        Value::I64(n) => tagged(3, &n.to_ne_bytes(), key),
+        Value::F64(n) => tagged(4, &n.to_ne_bytes(), key),
+        Value::Bool(b) => tagged(5, &[u8::from(*b)], key),
+        Value::Ip(std::net::IpAddr::V4(ip)) => tagged(6, &ip.octets(), key),
+        Value::Ip(std::net::IpAddr::V6(ip)) => tagged(7, &ip.octets(), key),
+    }
+    key.len() <= VALUE_BYTES
+}
+
+fn tagged(tag: u8, bytes: &[u8], key: &mut Vec<u8>) {
+    key.push(tag);
+    key.extend_from_slice(bytes);
+}

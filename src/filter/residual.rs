@@ -1,0 +1,337 @@
+//! What is left of the rules of an event code for tasks of one kind, in the order that asks least.
+//!
+//! Rules whose comparisons of the task fail are gone, the others have lost them. What several of the rest require is asked
+//! once, before all of them; where many rules hang on the value of one field, one look into its tables gives the rules
+//! worth asking, and the others are not touched. Invariant: a rule is passed over only when something it requires
+//! was asked and does not hold.
+
+use super::column::{Asked, Column};
+use super::formula::{FALSE, Formulas, Node, NodeId, TRUE};
+use super::predicate::{Check, PredicateId, Table, TermKind};
+use super::test::TestKind;
+use crate::event::value::Type;
+use hashbrown::HashMap;
+use std::ops::Range;
+
+/// Where a test continues: an instruction, or the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Target(pub u32);
+
+impl Target {
+    pub const MATCH: Target = Target(u32::MAX);
+    pub const FAIL: Target = Target(u32::MAX - 1);
+}
+
+/// "Test this predicate, go there if it holds, there if not". Targets count from the start of the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Instr {
+    pub predicate: PredicateId,
+    pub yes: Target,
+    pub no: Target,
+}
+
+/// Rules that share a condition, by their places in the order in which rules are tried.
+#[derive(Clone, Debug)]
+pub struct Same {
+    /// First instruction; [`Target::MATCH`] when nothing is left to ask.
+    pub start: Target,
+    pub orders: Range<u32>,
+}
+
+#[derive(Debug)]
+pub enum Step {
+    /// What the steps up to `otherwise` require.
+    Guard { start: Target, otherwise: u32 },
+    /// Rules of one condition.
+    Rules(Same),
+    /// One look into a column's tables; then the rules filed under what holds.
+    Look { column: u32, asked: Asked, files: Range<u32> },
+}
+
+#[derive(Debug, Default)]
+pub struct Residual {
+    pub steps: Vec<Step>,
+    pub code: Vec<Instr>,
+    /// Sorted by predicate within each look; which of `filed` it leads to.
+    pub files: Vec<(PredicateId, Range<u32>)>,
+    pub filed: Vec<Same>,
+    pub orders: Vec<u32>,
+}
+
+/// Rules that hang on one column below which asking each is cheaper than looking.
+const LEAST_FILED: usize = 4;
+
+/// What building needs to know.
+pub struct Site<'p> {
+    pub formulas: &'p mut Formulas,
+    pub table: &'p Table,
+    pub columns: &'p [Column],
+    /// By predicate.
+    pub column_of: &'p [u32],
+    /// File rules even when they are few.
+    pub always_file: bool,
+}
+
+/// A rule on the way: what it still requires, and whose it is.
+struct Open {
+    parts: Vec<NodeId>,
+    orders: Vec<u32>,
+}
+
+impl Residual {
+    /// From the conditions of rules in their order.
+    pub fn build(conditions: &[(u32, NodeId)], site: &mut Site<'_>) -> Residual {
+        let mut by_node: HashMap<NodeId, usize> = HashMap::new();
+        let mut open: Vec<Open> = Vec::new();
+        for (order, node) in conditions.iter().filter(|(_, node)| *node != FALSE) {
+            let at = *by_node.entry(*node).or_insert_with(|| {
+                let mut parts = match site.formulas.node(*node) {
+                    Node::And(children) => children.to_vec(),
+                    _ if *node == TRUE => Vec::new(),
+                    _ => vec![*node],
+                };
+                parts.sort_by_cached_key(|part| site.cost(*part));
+                open.push(Open { parts, orders: Vec::new() });
+                open.len() - 1
+            });
+            open[at].orders.push(*order);
+        }
+        let mut building = Building { residual: Residual::default(), blocks: HashMap::new() };
+        building.rules(open, site);
+        building.residual
+    }
+
+    /// Whether no rule can match.
+    pub fn is_dead(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+struct Building {
+    residual: Residual,
+    blocks: HashMap<Vec<Instr>, u32>,
+}
+
+impl Building {
+    fn rules(&mut self, mut open: Vec<Open>, site: &mut Site<'_>) {
+        while !open.is_empty() {
+            let shared = most_shared(&open, site);
+            // A part that few of many share would leave a long row of such parts.
+            let few = shared.is_none_or(|(_, count)| count * 4 < open.len());
+            if few || site.always_file {
+                let before = open.len();
+                open = self.file(open, site);
+                if open.len() < before {
+                    continue;
+                }
+            }
+            let Some((part, _)) = shared else {
+                for rule in open {
+                    let same = self.same(&rule, site);
+                    self.residual.steps.push(Step::Rules(same));
+                }
+                return;
+            };
+            let (mut with, without): (Vec<Open>, Vec<Open>) = open.into_iter().partition(|o| o.parts.contains(&part));
+            with.iter_mut().for_each(|rule| rule.parts.retain(|p| *p != part));
+            let start = self.block(part, site);
+            let guard = self.residual.steps.len();
+            self.residual.steps.push(Step::Guard { start, otherwise: 0 });
+            self.rules(with, site);
+            let end = self.residual.steps.len() as u32;
+            if let Step::Guard { otherwise, .. } = &mut self.residual.steps[guard] {
+                *otherwise = end;
+            }
+            open = without;
+        }
+    }
+
+    /// Files what can be filed, if that is worth it; gives the rest.
+    fn file(&mut self, open: Vec<Open>, site: &mut Site<'_>) -> Vec<Open> {
+        // How many rules a predicate would lead to: the fewer the better.
+        let mut weight: HashMap<PredicateId, u32> = HashMap::new();
+        for part in open.iter().flat_map(|rule| &rule.parts) {
+            site.formulas.predicates(std::iter::once(*part), |id| *weight.entry(id).or_default() += 1);
+        }
+        let access: Vec<Option<Vec<PredicateId>>> = open
+            .iter()
+            .map(|rule| {
+                let ways = rule.parts.iter().filter_map(|part| site.access(*part, &weight));
+                ways.min_by_key(|way| way.iter().map(|id| weight.get(id).copied().unwrap_or(0)).max())
+            })
+            .collect();
+        let fileable = access.iter().flatten().count();
+        if fileable < if site.always_file { 1 } else { LEAST_FILED } {
+            return open;
+        }
+        let mut rest = Vec::new();
+        let mut by_column: HashMap<u32, HashMap<PredicateId, Vec<Same>>> = HashMap::new();
+        for (rule, access) in open.into_iter().zip(access) {
+            let Some(access) = access else {
+                rest.push(rule);
+                continue;
+            };
+            let same = self.same(&rule, site);
+            for id in access {
+                let column = site.column_of[id.0 as usize];
+                by_column.entry(column).or_default().entry(id).or_default().push(same.clone());
+            }
+        }
+        let mut columns: Vec<u32> = by_column.keys().copied().collect();
+        columns.sort_unstable();
+        for column in columns {
+            let mut ids: Vec<(PredicateId, Vec<Same>)> =
+                by_column.remove(&column).unwrap_or_default().into_iter().collect();
+            ids.sort_by_key(|(id, _)| *id);
+            let mut asked = Asked::default();
+            let from = self.residual.files.len() as u32;
+            for (id, rules) in ids {
+                if let Some(kind) = site.columns[column as usize].kind(id, site.table) {
+                    asked.add(kind);
+                }
+                let first = self.residual.filed.len() as u32;
+                self.residual.filed.extend(rules);
+                self.residual.files.push((id, first..self.residual.filed.len() as u32));
+            }
+            let files = from..self.residual.files.len() as u32;
+            self.residual.steps.push(Step::Look { column, asked, files });
+        }
+        rest
+    }
+
+    fn same(&mut self, rule: &Open, site: &mut Site<'_>) -> Same {
+        let node = site.formulas.and(&rule.parts);
+        let start = self.block(node, site);
+        let from = self.residual.orders.len() as u32;
+        self.residual.orders.extend(&rule.orders);
+        Same { start, orders: from..self.residual.orders.len() as u32 }
+    }
+
+    fn block(&mut self, node: NodeId, site: &Site<'_>) -> Target {
+        let mut out = Vec::new();
+        match emit(node, Target::MATCH, Target::FAIL, site.formulas, &mut out) {
+            end @ (Target::MATCH | Target::FAIL) => end,
+            start => {
+                let (code, start) = straighten(&out, start);
+                let all = &mut self.residual.code;
+                let at = *self.blocks.entry(code).or_insert_with_key(|block| {
+                    all.extend(block);
+                    (all.len() - block.len()) as u32
+                });
+                Target(at + start)
+            }
+        }
+    }
+}
+
+/// The part that most rules share, cheap ones first; None when no two share any.
+fn most_shared(open: &[Open], site: &Site<'_>) -> Option<(NodeId, usize)> {
+    let mut counts: HashMap<NodeId, usize> = HashMap::new();
+    for part in open.iter().flat_map(|rule| &rule.parts) {
+        *counts.entry(*part).or_default() += 1;
+    }
+    counts
+        .into_iter()
+        .filter(|(_, count)| *count > 1)
+        .min_by_key(|(part, count)| (usize::MAX - count, site.cost(*part), *part))
+}
+
+impl Site<'_> {
+    /// What asking a node costs at most, in units of comparing two numbers.
+    fn cost(&self, node: NodeId) -> u32 {
+        let mut cost = 0;
+        self.formulas.predicates(std::iter::once(node), |id| {
+            let predicate = self.table.predicate(id);
+            let term = self.table.term(predicate.key.left);
+            let extract = match &term.kind {
+                TermKind::Apply { .. } | TermKind::List(_) => 12,
+                _ => match term.ty.ty {
+                    Type::Charbuf | Type::FsPath | Type::FsRelPath | Type::Bytebuf => 4,
+                    Type::IpAddr | Type::IpNet => 3,
+                    _ => 1,
+                },
+            };
+            let compare = match &predicate.check {
+                Check::Literal(test) => match &test.kind {
+                    TestKind::Regex(_) => 40,
+                    TestKind::Glob(_) | TestKind::IContains(_) | TestKind::Contains(_) | TestKind::Many(..) => 8,
+                    TestKind::PathPrefix(_) => 6,
+                    TestKind::BytesSet(_) => 3,
+                    _ => 1,
+                },
+                _ => 2,
+            };
+            cost += extract + compare;
+        });
+        cost
+    }
+
+    /// Predicates in tables of which one holds whenever the node does; None when there are no such.
+    fn access(&self, node: NodeId, weight: &HashMap<PredicateId, u32>) -> Option<Vec<PredicateId>> {
+        match self.formulas.node(node) {
+            Node::Const(_) | Node::Is(_, false) => None,
+            Node::Is(id, true) => {
+                let column = &self.columns[self.column_of[id.0 as usize] as usize];
+                column.kind(*id, self.table).map(|_| vec![*id])
+            }
+            Node::Or(children) => {
+                let mut all = Vec::new();
+                for child in children {
+                    all.extend(self.access(*child, weight)?);
+                }
+                all.sort_unstable();
+                all.dedup();
+                Some(all)
+            }
+            Node::And(children) => {
+                let ways = children.iter().filter_map(|child| self.access(*child, weight));
+                ways.min_by_key(|way| way.iter().map(|id| weight.get(id).copied().unwrap_or(0)).max())
+            }
+        }
+    }
+}
+
+/// Emits code backwards, so that every target is known; gives where to enter. Recurses as deep as the node is.
+pub fn emit(node: NodeId, yes: Target, no: Target, formulas: &Formulas, out: &mut Vec<Instr>) -> Target {
+    match formulas.node(node) {
+        Node::Const(value) => {
+            if *value {
+                yes
+            } else {
+                no
+            }
+        }
+        Node::And(children) => children.iter().rev().fold(yes, |next, c| emit(*c, next, no, formulas, out)),
+        Node::Or(children) => children.iter().rev().fold(no, |next, c| emit(*c, yes, next, formulas, out)),
+        Node::Is(..) if yes == no => yes,
+        Node::Is(predicate, holds) => {
+            let (yes, no) = if *holds { (yes, no) } else { (no, yes) };
+            out.push(Instr { predicate: *predicate, yes, no });
+            Target(out.len() as u32 - 1)
+        }
+    }
+}
+
+/// Puts the code in the order it runs and drops what cannot be reached.
+pub fn straighten(out: &[Instr], start: Target) -> (Vec<Instr>, u32) {
+    let mut reached = vec![false; out.len()];
+    let mut stack = vec![start];
+    while let Some(at) = stack.pop() {
+        if let Some(seen @ false) = reached.get_mut(at.0 as usize) {
+            *seen = true;
+            stack.extend([out[at.0 as usize].yes, out[at.0 as usize].no]);
+        }
+    }
+    // Targets always point to instructions emitted earlier, so reversing makes every jump go forward.
+    let mut place = vec![0u32; out.len()];
+    for (next, i) in (0..out.len()).rev().filter(|&i| reached[i]).enumerate() {
+        place[i] = next as u32;
+    }
+    let moved = |t: Target| place.get(t.0 as usize).map_or(t, |&p| Target(p));
+    let code = (0..out.len())
+        .rev()
+        .filter(|&i| reached[i])
+        .map(|i| Instr { predicate: out[i].predicate, yes: moved(out[i].yes), no: moved(out[i].no) })
+        .collect();
+    (code, moved(start).0)
+}
