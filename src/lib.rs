@@ -5,6 +5,7 @@
 //! files), [`kit`] (tools for those who write them), [`sensor`] (the loops), [`output`] (alerts and channels); [`capture`] takes the ring's place when a recording is replayed.
 //! [`hub`], which receives, keeps and forwards alerts, is a program of its own. ARCHITECTURE.md has the flow.
 
+pub mod bench;
 pub mod capture;
 pub mod driver;
 pub mod enrich;

@@ -124,6 +124,29 @@ impl Process {
         self.env = env.iter().map(|&e| e.into()).collect();
         self
     }
+
+    /// The record of its image.
+    fn record(&self, id: u64) -> RecordBuf {
+        let (args, env) = (block(&self.argv), block(&self.env));
+        let mut out = RecordBuf::default();
+        let filename = &self.exe;
+        out.push_struct(&fsn_exec {
+            h: header(abi::FSN_REC_EXEC, abi::FSN_SLOT_NONE as u16, 0),
+            id,
+            pid: self.pid,
+            flags: self.exec_flags | self.exec.flags,
+            exe_len: self.exe.len() as u16,
+            filename_len: filename.len() as u16,
+            args_len: args.len() as u16,
+            env_len: env.len() as u16,
+            comm: comm(&self.comm),
+            ..self.exec
+        });
+        for part in [self.exe.as_bytes(), filename.as_bytes(), &args, &env] {
+            out.push(part);
+        }
+        out.finish()
+    }
 }
 
 /// Everything a task record says.
@@ -182,6 +205,52 @@ impl Task {
     pub fn uid(mut self, uid: u32) -> Task {
         (self.head.uid, self.head.euid, self.head.suid, self.head.fsuid) = (uid, uid, uid, uid);
         self
+    }
+
+    /// What a ring has of it: the images, then the task. `last_exec` is the last id of an image that was given away.
+    pub fn records(&self, slot: u16, generation: u32, last_exec: &mut u64) -> Vec<RecordBuf> {
+        let mut records = Vec::new();
+        let mut image = |process: &Process| {
+            *last_exec += 1;
+            records.push(process.record(*last_exec));
+            *last_exec
+        };
+        let exec_id = image(&self.process);
+        let relatives: Vec<fsn_relative> = self
+            .ancestors
+            .iter()
+            .zip(self.ancestors.iter().skip(1).map(|p| p.pid).chain([0]))
+            .map(|(process, ppid)| fsn_relative {
+                exec_id: image(process),
+                pid: process.pid,
+                ppid,
+                vpid: process.pid,
+                flags: process.relative.flags | abi::FSN_REL_PARENT,
+                comm: comm(&process.comm),
+                ..process.relative
+            })
+            .collect();
+        let cgroups = block(&self.cgroups);
+        let mut out = RecordBuf::default();
+        out.push_struct(&fsn_task {
+            h: header(abi::FSN_REC_TASK, slot, 0),
+            gen_: generation,
+            exec_id,
+            pid: self.process.pid,
+            ppid: self.ancestors.first().map_or(0, |p| p.pid),
+            comm: comm(&self.process.comm),
+            nrelatives: relatives.len() as u16,
+            cwd_len: self.cwd.len() as u16,
+            root_len: 1,
+            cgroups_len: cgroups.len() as u16,
+            ..self.head
+        });
+        relatives.iter().for_each(|r| out.push_struct(r));
+        for part in [self.cwd.as_bytes(), b"/", &cgroups] {
+            out.push(part);
+        }
+        records.push(out.finish());
+        records
     }
 }
 
@@ -471,70 +540,12 @@ impl World {
         self.tasks.apply(&record);
     }
 
-    fn send_exec(&mut self, process: &Process) -> u64 {
-        self.next_exec += 1;
-        let (args, env) = (block(&process.argv), block(&process.env));
-        let mut out = RecordBuf::default();
-        let filename = &process.exe;
-        out.push_struct(&fsn_exec {
-            h: header(abi::FSN_REC_EXEC, abi::FSN_SLOT_NONE as u16, 0),
-            id: self.next_exec,
-            pid: process.pid,
-            flags: process.exec_flags | process.exec.flags,
-            exe_len: process.exe.len() as u16,
-            filename_len: filename.len() as u16,
-            args_len: args.len() as u16,
-            env_len: env.len() as u16,
-            comm: comm(&process.comm),
-            ..process.exec
-        });
-        for part in [process.exe.as_bytes(), filename.as_bytes(), &args, &env] {
-            out.push(part);
-        }
-        let record = out.finish();
-        self.send(&record);
-        self.next_exec
-    }
-
     /// Makes slot 0 stand for a task.
     pub fn task(&mut self, task: &Task) {
-        let exec_id = self.send_exec(&task.process);
-        let relatives: Vec<fsn_relative> = task
-            .ancestors
-            .iter()
-            .zip(task.ancestors.iter().skip(1).map(|p| p.pid).chain([0]))
-            .map(|(process, ppid)| fsn_relative {
-                exec_id: self.send_exec(process),
-                pid: process.pid,
-                ppid,
-                vpid: process.pid,
-                flags: process.relative.flags | abi::FSN_REL_PARENT,
-                comm: comm(&process.comm),
-                ..process.relative
-            })
-            .collect();
-        let cgroups = block(&task.cgroups);
         self.generation += 1;
-        let mut out = RecordBuf::default();
-        out.push_struct(&fsn_task {
-            h: header(abi::FSN_REC_TASK, 0, 0),
-            gen_: self.generation,
-            exec_id,
-            pid: task.process.pid,
-            ppid: task.ancestors.first().map_or(0, |p| p.pid),
-            comm: comm(&task.process.comm),
-            nrelatives: relatives.len() as u16,
-            cwd_len: task.cwd.len() as u16,
-            root_len: 1,
-            cgroups_len: cgroups.len() as u16,
-            ..task.head
-        });
-        relatives.iter().for_each(|r| out.push_struct(r));
-        for part in [task.cwd.as_bytes(), b"/", &cgroups] {
-            out.push(part);
+        for record in task.records(0, self.generation, &mut self.next_exec) {
+            self.send(&record);
         }
-        let record = out.finish();
-        self.send(&record);
     }
 
     /// The record of the next event of slot 0, one second after the one before.

@@ -6,12 +6,13 @@ use super::options::{Options, Tool};
 use super::plan;
 use super::run::{Run, hostname, run};
 use super::{listing, records, replay};
+use crate::bench;
 use crate::kit::command as kit;
 use crate::rules::result::results_json;
 use crate::rules::{FileResult, LoadedRules};
 use clap::Parser;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -62,6 +63,9 @@ fn act(options: &Options) -> Result<(), String> {
         return print(&listing::fields(source, options.names_only, listing::format(options))?);
     }
     let file = options.config.clone().or_else(config::default_file);
+    if let Some(mode) = options.bench {
+        return measure(options, mode, file.as_deref());
+    }
     if options.version && file.is_none() {
         return print(&listing::version(options.overrides.iter().any(|o| o.key == "json_output" && o.value == "true")));
     }
@@ -138,6 +142,27 @@ fn act(options: &Options) -> Result<(), String> {
         duration: options.seconds.map(Duration::from_secs),
         config: &config,
     })
+}
+
+/// Without a configuration file the built-in values hold: measuring needs rules and nothing else.
+fn measure(options: &Options, mode: bench::Mode, file: Option<&Path>) -> Result<(), String> {
+    let loaded = match file {
+        Some(file) => config::load(file, &options.overrides),
+        None => config::read("", Path::new("built in")),
+    };
+    let config = loaded.map_err(|e| e.to_string())?.config;
+    let rules = if options.rules.is_empty() { config.rules_paths() } else { plan::rules_files(&options.rules)? };
+    if rules.is_empty() {
+        return Err("no rules: none of the files of rules_files exists; name one with -r".to_owned());
+    }
+    let report = bench::run(&bench::Request {
+        mode,
+        config: &config,
+        rules: &rules,
+        capture: options.capture.as_deref(),
+        time: Duration::from_secs(options.bench_seconds),
+    })?;
+    print(&if options.json { format!("{}\n", report.json()) } else { report.text() })
 }
 
 /// Writes to standard output; a reader that has gone away is no failure.

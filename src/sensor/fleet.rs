@@ -123,7 +123,7 @@ impl<H> Drop for Fleet<H> {
 }
 
 /// Keeps the calling thread on `cpu`; where that is not allowed it runs anywhere, only slower.
-fn pin(cpu: u32) {
+pub fn pin(cpu: u32) {
     use nix::sched::{CpuSet, sched_setaffinity};
     let mut set = CpuSet::new();
     if set.set(cpu as usize).is_ok() {

@@ -1,6 +1,7 @@
 //! The command line, declared once: parser, `--help`, the man page and its test come from here.
 
 use super::config::Override;
+use crate::bench::Mode;
 use crate::kit::command::RulesCommand;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -126,6 +127,22 @@ pub struct Options {
     /// Use the module that is loaded already; never load or unload one
     #[arg(long)]
     pub no_load: bool,
+
+    /// Measure what events cost, with the rules of -r or the configuration, and exit
+    #[arg(long, value_enum, value_name = "MODE", conflicts_with_all = ["replay", "record"])]
+    pub bench: Option<Mode>,
+
+    /// With --bench: the capture to take events from (evaluate and ring have a load of their own)
+    #[arg(long, value_name = "FILE", requires = "bench")]
+    pub capture: Option<PathBuf>,
+
+    /// With --bench: measure for about so long
+    #[arg(long = "seconds", value_name = "N", requires = "bench", default_value_t = 5)]
+    pub bench_seconds: u64,
+
+    /// With --bench: print the result as JSON
+    #[arg(long, requires = "bench")]
+    pub json: bool,
 
     /// Print what a bug report should have (versions, system, configuration, rules) as JSON and exit
     #[arg(long)]
