@@ -509,7 +509,7 @@ const struct fsn_event_def fsn_events[] = {
 	      P("out_fd",		FD,		DEC, FD(0, NONE)),
 	      P("in_fd",		FD,		DEC, FD(1, NONE)),
 	      P("size",			UINT64,		DEC, ARG(3))),
-	EVENT(191, "quotactl", "user", CALL, NO_MAIN,
+	EVENT(191, "quotactl", "user", CALL, MAIN_PATH(1),
 	      P("res",			ERRNO,		DEC, RET),
 	      P("special",		CHARBUF,	NA, STR(1)),
 	      P("quotafilepath",	CHARBUF,	NA, QUOTA_PATH),

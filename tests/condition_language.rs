@@ -294,7 +294,6 @@ fn transformers_and_fields_with_fields() {
         ("proc.name = val(fd.num)", "both sides must be the same"),
         ("fd.name pmatch val(proc.exepath)", "does not support a field on its right side"),
         ("fd.name regex val(proc.exepath)", "does not support a field on its right side"),
-        ("tolower(evt.type) = open", "cannot be used inside a transformer"),
         ("evt.type = val(proc.name)", "cannot be compared with a field"),
         ("toupper(proc.aname) = x", "does not support transformers"),
         ("fd.snet = val(fd.rnet)", "field"),

@@ -86,6 +86,7 @@ fn every_field_is_checked_against_what_it_can_be_compared_with() {
         ("proc.aname = val(proc.name)", "field 'proc.aname' cannot be on the left side of a field-to-field comparison"),
         ("proc.name = val(proc.pid)", "cannot compare types CHARBUF and INT64: both sides must be the same"),
         ("tolower(proc.pid) = x", "transformer 'tolower' cannot be applied to type INT64"),
+        ("tolower(evt.type) = open", "field 'evt.type' cannot be used inside a transformer: write its values out"),
         ("proc.name[x] = y", "field proc.name has an argument but does not accept one: 'x'"),
         ("evt.arg = y", "field evt.arg requires an argument but none was provided"),
     ] {

@@ -146,17 +146,30 @@ pub fn event(code: EventCode) -> Option<&'static EventDef> {
 /// Type of the parameter called `name`, wherever it occurs first in the order of the codes: what a filter assumes of
 /// `evt.rawarg.NAME` before it has an event. None when no event has such a parameter.
 pub fn type_of_param(name: &str) -> Option<Type> {
+    if let Some((_, ty)) = OLD_PARAMS.iter().find(|(old, _)| *old == name) {
+        return Some(*ty);
+    }
     (0..super::types::EVENTS.len() as u16)
         .filter_map(|code| event(EventCode(code)))
         .find_map(|def| def.param(name).map(|(_, p)| p.ty))
 }
 
-/// Parameters that only events of older recorders have: conditions may name them, and find no value.
-const OLD_PARAMS: &[&str] = &["image", "res_or_fd", "tags"];
+/// Parameters whose first event is one of older recorders, with the type they had there. Where today's events have them too,
+/// conditions take them for that type; else conditions may name them, and find no value.
+const OLD_PARAMS: &[(&str, Type)] = &[
+    ("fdlimit", Type::Uint64),
+    ("uid", Type::Uint32),
+    ("gid", Type::Uint32),
+    ("request", Type::Uint64),
+    ("image", Type::Charbuf),
+    ("tags", Type::Bytebuf),
+    ("tty", Type::Int32),
+    ("res_or_fd", Type::Dyn),
+];
 
 /// Whether any event, of today or before, has a parameter of this name.
 pub fn is_param(name: &str) -> bool {
-    OLD_PARAMS.contains(&name) || type_of_param(name).is_some()
+    type_of_param(name).is_some()
 }
 
 fn all() -> Vec<Option<EventDef>> {

@@ -3,7 +3,7 @@
 //! Event text is hostile: what is no UTF-8, and every control character, becomes U+FFFD in texts and names, and a dot
 //! in buffers, so a line stays a line. Everything is bounded by what a record can hold.
 
-use super::value::{FieldDef, Format, Type, Value};
+use super::value::{FieldDef, Format, Multi, Type, Value};
 use std::io::Write;
 
 /// Text of a value that an event does not have.
@@ -44,7 +44,12 @@ pub fn push_text(value: Option<&Value<'_>>, def: &FieldDef, format: Format, buff
         }
         _ => {}
     }
-    if let Value::List(items) = value {
+    if let (Value::List(ancestors), Multi::AnyAncestor) = (value, def.multi) {
+        match ancestors.is_empty() {
+            true => out.extend_from_slice(MISSING.as_bytes()),
+            false => push_ancestors(ancestors, def, buffers, out),
+        }
+    } else if let Value::List(items) = value {
         let start = out.len();
         out.push(b'(');
         for (at, item) in items.iter().enumerate() {
@@ -71,12 +76,28 @@ pub fn to_json(value: Option<&Value<'_>>, def: &FieldDef, buffers: Buffers) -> s
         Some(Value::I64(n)) => (*n).into(),
         Some(Value::F64(n)) => (*n).into(),
         Some(Value::Bool(b)) => (*b).into(),
+        Some(Value::List([])) if def.multi == Multi::AnyAncestor => serde_json::Value::Null,
+        Some(Value::List(ancestors)) if def.multi == Multi::AnyAncestor => {
+            let mut text = Vec::new();
+            push_ancestors(ancestors, def, buffers, &mut text);
+            String::from_utf8_lossy(&text).into_owned().into()
+        }
         Some(Value::List(items)) => items.iter().map(|item| to_json(Some(item), def, buffers)).collect(),
         Some(scalar @ (Value::Str(_) | Value::Bytes(_) | Value::Ip(_))) => {
             let mut text = Vec::new();
             push_scalar(scalar, def, buffers, &mut text);
             String::from_utf8_lossy(&text).into_owned().into()
         }
+    }
+}
+
+/// What a field says of every ancestor, as one text.
+fn push_ancestors(ancestors: &[Value<'_>], def: &FieldDef, buffers: Buffers, out: &mut Vec<u8>) {
+    for (at, one) in ancestors.iter().enumerate() {
+        if at > 0 {
+            out.push(b' ');
+        }
+        push_scalar(one, def, buffers, out);
     }
 }
 
@@ -191,6 +212,15 @@ mod tests {
         assert_eq!(text("fd.name", Value::Str(b"/tmp/tab\there")), "/tmp/tab\u{fffd}here");
         assert_eq!(text("fd.name", Value::Str(b"a\nb\x1b[0m\xff\xfec")), "a\u{fffd}b\u{fffd}[0m\u{fffd}\u{fffd}c");
         assert_eq!(text("fd.name", Value::Str("é \u{85}".as_bytes())), "é \u{fffd}");
+    }
+
+    #[test]
+    fn ancestors_are_one_text() {
+        let names = Value::List(&[Value::Str(b"bash"), Value::Str(b"init")]);
+        assert_eq!(text("proc.aname", names), "bash init");
+        assert_eq!(text("proc.aname", Value::List(&[])), MISSING);
+        assert_eq!(to_json(Some(&names), def("proc.aname"), Buffers::Printable), serde_json::json!("bash init"));
+        assert!(to_json(Some(&Value::List(&[])), def("proc.aname"), Buffers::Printable).is_null());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::parser::parse_operand_prefix;
 use super::predicate::{TermId, TermKind};
 use super::scheme::{Scheme, find_field};
 use super::transform;
-use crate::event::value::{Extract, FieldUse, Value};
+use crate::event::value::{Extract, FieldArg, FieldUse, Value};
 use bumpalo::Bump;
 
 /// A compiled output format.
@@ -155,7 +155,7 @@ fn token(text: &str, scheme: &dyn Scheme) -> Option<(usize, Source)> {
             return Some((whole, source));
         }
         let field = find_field(scheme, &text[..len], None).ok()?;
-        Some((len, Source::Field(field)))
+        Some((len, printed(field, scheme)))
     })
 }
 
@@ -164,6 +164,16 @@ fn source(operand: &Operand, scheme: &dyn Scheme) -> Option<Source> {
     lower.printing = true;
     let id = lower.term(operand, false).ok()?;
     Some(of_term(&lower, id))
+}
+
+/// Fields of ancestors that are printed for the process itself when they have no index.
+const PRINTED_FOR_ITSELF: [&str; 2] = ["proc.apid", "proc.aenv"];
+
+fn printed(mut field: FieldUse, scheme: &dyn Scheme) -> Source {
+    if field.arg == FieldArg::None && PRINTED_FOR_ITSELF.contains(&scheme.def(field.id).name) {
+        field.arg = FieldArg::Index(0);
+    }
+    Source::Field(field)
 }
 
 fn of_term(lower: &Lower<'_>, id: TermId) -> Source {

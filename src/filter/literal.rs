@@ -1,7 +1,7 @@
 //! Typed literals: from the text in a condition to the value compared with.
 //!
 //! Invariant: what is accepted is what Falco's rules rely on, quirks included (decimal only, `-1` for unsigned types
-//! wraps, 8 and 16 bit types truncate). No literal contains a NUL.
+//! wraps, 8 and 16 bit types truncate). No literal of a text contains a NUL.
 
 use super::error::type_name;
 use super::scheme::Scheme;
@@ -107,7 +107,8 @@ pub enum Literal {
 /// Reads `text` as a value of type `ty`. The error is a sentence for the rule's author.
 pub fn parse(ty: Type, text: &[u8], scheme: &dyn Scheme) -> Result<Literal, String> {
     let shown = String::from_utf8_lossy(text);
-    if text.contains(&0) {
+    // Data may hold any byte.
+    if ty != Type::Bytebuf && text.contains(&0) {
         return Err(format!("filter value '{}' contains a NUL character", shown.escape_default()));
     }
     let number = || integer(text).ok_or_else(|| format!("'{shown}' is not a valid number"));

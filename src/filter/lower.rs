@@ -39,6 +39,8 @@ pub struct Lower<'s> {
     pub printing: bool,
     /// Ask the resolver for the hosts that conditions name. Only for programs that will run: it takes time.
     pub resolving: bool,
+    /// The condition is a rule's: which events it listens to has to be told from its text.
+    pub of_rule: bool,
 }
 
 fn error<T>(kind: ErrorKind, pos: Pos, message: impl Into<String>) -> Result<T, FilterError> {
@@ -47,7 +49,7 @@ fn error<T>(kind: ErrorKind, pos: Pos, message: impl Into<String>) -> Result<T, 
 
 impl<'s> Lower<'s> {
     pub fn new(scheme: &'s dyn Scheme) -> Self {
-        Lower { scheme, table: Table::default(), printing: false, resolving: false }
+        Lower { scheme, table: Table::default(), printing: false, resolving: false, of_rule: false }
     }
 
     pub fn condition(&mut self, expr: &Expr) -> Result<Cond, FilterError> {
@@ -100,7 +102,7 @@ impl<'s> Lower<'s> {
                         format!("field '{name}' does not support transformers"),
                     );
                 }
-                if inside && !self.printing && EVENT_TYPE_FIELDS.contains(&def.name) {
+                if inside && self.of_rule && EVENT_TYPE_FIELDS.contains(&def.name) {
                     return error(
                         ErrorKind::EventTypeUse,
                         *pos,

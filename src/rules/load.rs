@@ -254,7 +254,9 @@ impl<'e> Loader<'e> {
         let expr = parse(&text, &item.context)?;
         let condition = macros::resolve(&expr, parsed, None, used)
             .map_err(|p| error(ErrorCode::Validate, &inside(p.pos()), p.message()))?;
-        if let Err(e) = Lower::new(scheme).condition(&condition) {
+        let mut lower = Lower::new(scheme);
+        lower.of_rule = true;
+        if let Err(e) = lower.condition(&condition) {
             return Err(failure(item, ErrorCode::CompileCondition, e, &inside));
         }
 

@@ -6,9 +6,11 @@ use super::thread::ThreadId;
 use super::{Action, After, Column, Inspector, Subject, column};
 use crate::capture::event::Event;
 use crate::capture::meta::{Address, FdKind};
+use crate::enrich::users::UNKNOWN;
 use crate::event::flags::open_bit;
 use crate::event::params;
 use crate::event::path;
+use crate::event::record::Address as Asked;
 use bumpalo::Bump;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -53,13 +55,12 @@ pub fn tuple(bytes: &[u8]) -> Option<CapturedTuple<'_>> {
 }
 
 /// The value of an address.
-pub fn address(bytes: &[u8]) -> Option<crate::event::record::Address<'_>> {
-    use crate::event::record::Address;
+pub fn address(bytes: &[u8]) -> Option<Asked<'_>> {
     let (family, rest) = bytes.split_first()?;
     match i32::from(*family) {
-        libc::AF_INET => ipv4(rest).map(|((ip, port), _)| Address::Ip(ip, port)),
-        libc::AF_INET6 => ipv6(rest).map(|((ip, port), _)| Address::Ip(ip, port)),
-        libc::AF_UNIX => Some(Address::Unix(&rest[..memchr::memchr(0, rest).unwrap_or(rest.len())])),
+        libc::AF_INET => ipv4(rest).map(|((ip, port), _)| Asked::Ip(ip, port)),
+        libc::AF_INET6 => ipv6(rest).map(|((ip, port), _)| Asked::Ip(ip, port)),
+        libc::AF_UNIX => Some(Asked::Unix(&rest[..memchr::memchr(0, rest).unwrap_or(rest.len())])),
         _ => None,
     }
 }
@@ -79,6 +80,11 @@ fn ipv6(bytes: &[u8]) -> Option<(Address, &[u8])> {
 /// An IPv4 address in IPv6 clothes is an IPv4 address.
 fn plain((ip, port): Address) -> Address {
     (ip.to_canonical(), port)
+}
+
+/// Whether a text of an event is one: what could not be read has a text of its own.
+pub(super) fn is_given(text: &[u8]) -> bool {
+    !text.is_empty() && text != UNKNOWN
 }
 
 impl Inspector {
@@ -186,10 +192,17 @@ impl Inspector {
         if number < 0 {
             return;
         }
-        let Some(given) = named.text(Column::Name).or_else(|| named.text(Column::Path)) else { return };
+        let enter = self.enter_of(event);
+        let enter = enter.as_ref().map(|enter| enter.view(event.num));
+        // What the kernel read first counts: the program may have changed its memory since.
+        let first = enter.as_ref().and_then(|enter| Named(enter).text(Column::Name)).filter(|name| is_given(name));
+        let exit = || named.text(Column::Name).or_else(|| named.text(Column::Path));
+        let Some(given) = first.or_else(exit) else { return };
         let arena = Bump::new();
-        let base = self.base(event, id);
-        let name = path::absolute(base, given, &arena).to_vec();
+        let name = match given {
+            UNKNOWN => given.to_vec(),
+            given => path::absolute(self.base(event, id), given, &arena).to_vec(),
+        };
         let is_creat = event.code.info().name == "creat";
         let flags = match named.unsigned(Column::Flags) {
             Some(flags) => flags as u32,
@@ -255,7 +268,7 @@ impl Inspector {
         let Some(bytes) = named.bytes(Column::Addr) else { return };
         let Some(fd) = subject.fd.and_then(|fd| self.fds_mut(id).get_mut(fd)) else { return };
         match address(bytes) {
-            Some(crate::event::record::Address::Ip(ip, port)) => {
+            Some(Asked::Ip(ip, port)) => {
                 let (ip, port) = plain((ip, port));
                 if !fd.is_ip() {
                     return;
@@ -266,7 +279,7 @@ impl Inspector {
                 fd.role = Role::Server;
                 fd.rename();
             }
-            Some(crate::event::record::Address::Unix(path)) => {
+            Some(Asked::Unix(path)) => {
                 fd.name.clear();
                 fd.name.extend_from_slice(path);
             }
@@ -277,19 +290,27 @@ impl Inspector {
 
     fn connected(&mut self, named: &Named<'_>, id: ThreadId, result: i64, subject: &mut Subject) {
         let pending = result == -i64::from(libc::EINPROGRESS);
-        if result < 0
-            && !pending
-            && let Some(fd) = subject.fd.and_then(|fd| self.fds_mut(id).get_mut(fd))
-        {
-            fd.connected = false;
+        let enter = self.enter_of(named.0);
+        if result < 0 && !pending {
+            return;
         }
-        let tuple = named.bytes(Column::Tuple).and_then(tuple);
+        let enter = enter.as_ref().map(|enter| enter.view(named.0.num));
+        let first = enter.as_ref().and_then(|enter| Named(enter).bytes(Column::Addr)).and_then(address);
+        let tuple = match (named.bytes(Column::Tuple).and_then(tuple), first) {
+            // What the kernel read first counts.
+            (Some(CapturedTuple::Ip(source, destination)), Some(Asked::Ip(ip, port)))
+                if ip.is_ipv4() == destination.0.is_ipv4() =>
+            {
+                Some(CapturedTuple::Ip(source, (ip, port)))
+            }
+            (tuple, _) => tuple,
+        };
         let Some(fd) = subject.fd.and_then(|fd| self.fds_mut(id).get_mut(fd)) else { return };
         match tuple {
             Some(CapturedTuple::Ip(source, destination)) => {
                 set_ends(fd, source, destination);
                 fd.role = Role::Client;
-                fd.connected = result >= 0 || pending;
+                fd.connected = true;
             }
             Some(CapturedTuple::Unix(source, destination, path)) => {
                 fd.kind = FdKind::Unix;
@@ -300,7 +321,7 @@ impl Inspector {
             }
             None => return,
         }
-        subject.renamed = result >= 0 || pending;
+        subject.renamed = true;
     }
 
     fn accepted(&mut self, named: &Named<'_>, id: ThreadId, number: i64, subject: &mut Subject) {
@@ -399,7 +420,8 @@ impl Inspector {
     pub fn is_local(&self, ip: IpAddr) -> bool {
         match ip {
             IpAddr::V4(ip) if ip.is_loopback() => true,
-            IpAddr::V6(ip) if ip.is_loopback() || ip.is_unspecified() => true,
+            // That of IPv6 is looked for in the list.
+            IpAddr::V6(ip) if ip.is_unspecified() => true,
             _ => self.interfaces.iter().any(|interface| interface.address == ip),
         }
     }

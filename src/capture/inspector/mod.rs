@@ -15,13 +15,14 @@ pub mod thread;
 use columns::{Column, column};
 pub use descriptors::{CapturedTuple, address, tuple};
 
-use super::event::{Event, STATE_ONLY};
+use super::bounds;
+use super::event::{Event, EventBuf, STATE_ONLY};
 use super::meta::{Interface, Machine, Metadata};
 use crate::enrich::users::Users;
 use crate::event::clock::Clock;
 use crate::event::exec::Execs;
 use crate::event::params;
-use crate::event::types::{EVENTS, EventCode, flag};
+use crate::event::types::{Age, EVENTS, EventCode, Origin, flag};
 use crate::event::view::Host;
 use fd::{Fd, FdTable};
 use std::sync::LazyLock;
@@ -69,13 +70,18 @@ enum Action {
     User(bool),
     Group(bool),
     Container,
+    /// A call's enter event: kept for its exit.
+    Enter,
 }
 
 /// By event code.
 static ACTIONS: LazyLock<Vec<Action>> = LazyLock::new(|| {
     let of = |code: u16| {
         let info = EventCode(code).info();
-        if info.age != crate::event::types::Age::Current {
+        if EventCode(code).is_enter() && info.origin == Origin::Syscall {
+            return Action::Enter;
+        }
+        if info.age != Age::Current {
             return Action::Nothing;
         }
         action(info.name, EventCode(code).is_enter())
@@ -164,6 +170,8 @@ enum After {
 #[derive(Debug)]
 pub struct Inspector {
     threads: Threads,
+    /// Calls that have begun, by thread, of those events that tell what the kernel read first.
+    enters: hashbrown::HashMap<i64, EventBuf>,
     host: Host,
     container_users: hashbrown::HashMap<Vec<u8>, Users>,
     nobody: Users,
@@ -188,6 +196,7 @@ impl Inspector {
         let clock = Clock { wall_minus_module: 0, wall_minus_boot: 0, utc_offset };
         Inspector {
             threads: Threads::default(),
+            enters: hashbrown::HashMap::new(),
             host: Host::new(Users::none(), clock, "", 0),
             container_users: hashbrown::HashMap::new(),
             nobody: Users::none(),
@@ -209,7 +218,7 @@ impl Inspector {
         if let Some(machine) = machine {
             self.machine = machine;
         }
-        let room = super::bounds::INTERFACES.saturating_sub(self.interfaces.len());
+        let room = bounds::INTERFACES.saturating_sub(self.interfaces.len());
         self.interfaces.extend(interfaces.into_iter().take(room));
         self.facts += 1;
         let known = &mut self.host.users;
@@ -289,7 +298,8 @@ impl Inspector {
     pub fn before(&mut self, event: &Event<'_>) -> Subject {
         self.host.cpu = u32::from(event.cpu);
         let action = ACTIONS.get(usize::from(event.code.0)).copied().unwrap_or(Action::Nothing);
-        let hidden = matches!(action, Action::User(_) | Action::Group(_)) || event.flags & STATE_ONLY != 0;
+        let hidden =
+            matches!(action, Action::User(_) | Action::Group(_) | Action::Enter) || event.flags & STATE_ONLY != 0;
         if !hidden && self.host.first_event == 0 {
             self.host.first_event = event.time;
         }
@@ -302,6 +312,7 @@ impl Inspector {
         }
         match action {
             Action::Nothing => {}
+            Action::Enter => self.entered(event),
             Action::Clone | Action::Exec | Action::Exit => self.process(action, event, &mut subject),
             Action::User(added) => self.user(event, added),
             Action::Group(added) => self.group(event, added),
@@ -356,12 +367,29 @@ impl Inspector {
         if action == Action::Clone {
             return None;
         }
-        if !EventCode(event.code.0).info().has(flag::STATE)
-            && event.code.info().origin == crate::event::types::Origin::Meta
-        {
+        if !EventCode(event.code.0).info().has(flag::STATE) && event.code.info().origin == Origin::Meta {
             return None;
         }
         self.threads.insert(Thread::unknown(event.tid))
+    }
+
+    fn entered(&mut self, event: &Event<'_>) {
+        if let Some(kept) = self.enters.get_mut(&event.tid) {
+            kept.assign(event);
+        } else if self.enters.len() < bounds::PENDING_ENTERS {
+            let mut kept = EventBuf::default();
+            kept.assign(event);
+            self.enters.insert(event.tid, kept);
+        }
+    }
+
+    /// The enter event that belongs to an exit, which uses it up.
+    fn enter_of(&mut self, exit: &Event<'_>) -> Option<EventBuf> {
+        if self.enters.is_empty() {
+            return None;
+        }
+        let enter = self.enters.remove(&exit.tid)?;
+        (EventCode(enter.code).info().name == exit.code.info().name).then_some(enter)
     }
 
     fn user(&mut self, event: &Event<'_>, added: bool) {

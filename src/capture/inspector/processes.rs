@@ -1,11 +1,13 @@
 //! What events do to threads: clone, exec, exit, and changes of their properties.
 
+use super::descriptors::is_given;
 use super::thread::{
     CLONE_CHILD_IN_PIDNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_PARENT, CLONE_THREAD, CLONE_VFORK, Image, Thread,
     ThreadId, comm_of, without_slash,
 };
 use super::{Action, After, Column, Inspector, Subject, column};
-use crate::capture::event::Event;
+use crate::capture::event::{Event, EventBuf};
+use crate::enrich::users::UNKNOWN;
 use crate::event::path;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -158,8 +160,33 @@ impl Inspector {
         self.lineage_seq += 1;
     }
 
+    /// The file an execveat was asked to run, where only its enter event says it.
+    fn asked_to_run(&self, enter: &EventBuf, id: ThreadId) -> Option<Vec<u8>> {
+        const AT_EMPTY_PATH: u64 = 1;
+        // Its parameters; the table of columns has none of events that only older recorders write.
+        const DIRFD: usize = 0;
+        const PATHNAME: usize = 1;
+        const FLAGS: usize = 2;
+        let enter = enter.view(0);
+        let (dirfd, given) = (enter.signed(DIRFD)?, enter.text(PATHNAME)?);
+        if given.first() == Some(&b'/') {
+            return Some(given.to_vec());
+        }
+        let base = match dirfd == i64::from(libc::AT_FDCWD) {
+            true => &*self.threads.get(self.threads.owner_of_fds(id)).cwd,
+            false => &*self.fd(id, dirfd)?.name,
+        };
+        if is_given(given) {
+            let arena = bumpalo::Bump::new();
+            return Some(path::absolute(base, given, &arena).to_vec());
+        }
+        let itself = enter.unsigned(FLAGS).unwrap_or(0) & AT_EMPTY_PATH != 0;
+        Some(if itself { base.to_vec() } else { UNKNOWN.to_vec() })
+    }
+
     fn executed(&mut self, event: &Event<'_>, subject: &mut Subject) {
         let named = Named(event);
+        let enter = self.enter_of(event);
         let Some(mut id) = subject.thread else { return };
         if named.result() < 0 {
             return;
@@ -173,6 +200,7 @@ impl Inspector {
             id = main;
             subject.thread = Some(main);
         }
+        let asked = enter.and_then(|enter| self.asked_to_run(&enter, id));
         let thread = self.threads.get_mut(id);
         let old = thread.image.clone();
         if thread.unknown {
@@ -186,13 +214,14 @@ impl Inspector {
         let flags = named.unsigned(Column::Flags).unwrap_or(0);
         let filename = named.text(Column::Filename).unwrap_or_default();
         let exepath = match named.text(Column::TrustedExepath) {
-            Some(path) if !path.is_empty() => path.to_vec(),
+            // What the kernel adds to the name of a file that is gone.
+            Some(path) if !path.is_empty() => path.strip_suffix(b" (deleted)").unwrap_or(path).to_vec(),
             // Captures of old recorders do not have it.
             _ if !filename.is_empty() => {
                 let arena = bumpalo::Bump::new();
                 path::absolute(&thread.cwd, filename, &arena).to_vec()
             }
-            _ => old.exepath.clone(),
+            _ => asked.unwrap_or_else(|| old.exepath.clone()),
         };
         thread.image = Rc::new(Image {
             exe: named.text(Column::Exe).unwrap_or_default().to_vec(),
@@ -244,7 +273,16 @@ impl Inspector {
         for tid in others.into_iter().filter(|tid| *tid != caller_tid || *tid != pid) {
             if let Some(id) = self.threads.find(tid) {
                 self.threads.remove(id);
+                self.give_children(tid, pid, pid);
             }
+        }
+    }
+
+    /// Gives the children of a thread that is gone, but for those of its process, another parent.
+    fn give_children(&mut self, tid: i64, pid: i64, reaper: i64) {
+        for child in self.threads.iter_mut().filter(|t| t.ptid == tid && !t.dead && t.pid != pid) {
+            child.ptid = reaper;
+            child.touch();
         }
     }
 
@@ -258,17 +296,9 @@ impl Inspector {
             let main = self.threads.get_mut(main);
             main.threads = main.threads.saturating_sub(1);
         }
-        let children: Vec<i64> =
-            self.threads.iter().filter(|t| t.ptid == tid && !t.dead && t.pid != pid).map(|t| t.tid).collect();
-        if !children.is_empty() {
+        if self.threads.iter().any(|t| t.ptid == tid && !t.dead && t.pid != pid) {
             let reaper = if reaper > 0 { reaper } else { self.reaper_of(id) };
-            for child in children {
-                if let Some(child) = self.threads.find(child) {
-                    let child = self.threads.get_mut(child);
-                    child.ptid = reaper;
-                    child.touch();
-                }
-            }
+            self.give_children(tid, pid, reaper);
             self.lineage_seq += 1;
         }
         subject.after = After::RemoveThread;

@@ -419,7 +419,7 @@ fn the_process_and_its_lineage() {
             ("proc.aname[0]", "cat"),
             ("proc.aname[2]", "timeout"),
             ("proc.aname[4]", "-"),
-            ("proc.aname", "(bash,timeout,init)"),
+            ("proc.aname", "bash timeout init"),
             ("proc.apid[1]", "150"),
             ("proc.acmdline[3]", "init"),
             ("proc.aexepath[2]", "/usr/bin/timeout"),

@@ -242,7 +242,8 @@ answer! {
         "evt.count.error.memory" => ev.error_count(|kind| kind.memory),
         "evt.count.error.other" => ev.error_count(|kind| !kind.file && !kind.net && !kind.memory),
         "evt.count.exit" => (!ev.code.is_enter()).then_some(Value::U64(1)),
-        "evt.count.procinfo" | "evt.count.threadinfo" => number(0),
+        "evt.count.procinfo" => number(u64::from(ev.info().name == "procinfo" && ev.task.is_some_and(|t| t.is_main()))),
+        "evt.count.threadinfo" => number(u64::from(ev.info().name == "procinfo")),
         "evt.around" => distance(ev, &field.arg),
         "evt.abspath" => {
             let which = match &field.arg {

@@ -14,7 +14,8 @@ impl<P: Payload> View<'_, P> {
     fn has_paths(&self) -> bool {
         let name = self.def.map_or("", |def| def.name);
         match name {
-            "open" | "openat" | "openat2" => true,
+            // Falco takes only this number for a failure; of other failed opens the path is told.
+            "open" | "openat" | "openat2" => self.payload.ret() != -i64::from(libc::EPERM),
             "getcwd" | "mknod" | "mknodat" | "access" | "stat" | "lstat" | "stat64" | "lstat64" | "newfstatat"
             | "chdir" | "chroot" | "creat" | "open_by_handle_at" => false,
             _ => self.payload.ret() >= 0,

@@ -14,7 +14,10 @@ answer! {
         "user.name" => Some(Value::Str(P::users(ev).user_name(ev.task?.head.euid))),
         "user.homedir" => Some(Value::Str(P::users(ev).home(ev.task?.head.euid))),
         "user.shell" => Some(Value::Str(P::users(ev).shell(ev.task?.head.euid))),
-        "user.loginuid" => Some(Value::I64(i64::from(ev.task?.head.loginuid as i32))),
+        "user.loginuid" => Some(Value::I64(match ev.task?.head.loginuid {
+            UNSET => -1,
+            uid => i64::from(uid),
+        })),
         "user.loginname" => Some(Value::Str(match ev.task?.head.loginuid {
             UNSET => UNKNOWN,
             uid => P::users(ev).user_name(uid),
