@@ -319,6 +319,8 @@ impl Payload for Replayed<'_> {
             Gauge::VmSwapKb => u64::from(thread.vmswap_kb),
             Gauge::MinorFaults => thread.pfminor,
             Gauge::MajorFaults => thread.pfmajor,
+            Gauge::ExecTime => ev.payload().subject.exec_time,
+            Gauge::TotalExecTime => thread.exec_total,
         })
     }
 

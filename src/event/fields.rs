@@ -330,6 +330,8 @@ pub static FIELDS: &[FieldDef] = &[
     process("thread.nametid", Charbuf, "comm immediately followed by the tid").hidden(),
     process("thread.cgroups", Charbuf, "all SUBSYSTEM=PATH pairs separated by a space"),
     process("thread.cgroup", Charbuf, "thread.cgroup.SUBSYSTEM path").arg(RequiredKey).dotted(),
+    process("thread.exectime", RelTime, "ns since the previous switch on that CPU; 0 for other events than switch").per_event(),
+    process("thread.totexectime", RelTime, "thread.exectime of all switches to the thread so far").per_event(),
     process("proc.nthreads", Uint64, "live threads including the leader").per_event(),
     process("proc.nchilds", Uint64, "live non-leader threads (not child processes)").per_event(),
     process("thread.cpu", Double, "CPU used in the last second, percent; known of procinfo events only, which nothing sends any more").per_event(),

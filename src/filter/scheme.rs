@@ -189,7 +189,7 @@ fn field_arg(def: &FieldDef, arg: Option<&[u8]>) -> Result<FieldArg, FieldProble
             None => problem(format!("argument of field {name} is not an index: '{text}'")),
         },
         ArgKind::OptionalEither | ArgKind::RequiredEither
-            if !digits && name.starts_with("evt.") && !params::is_param(text) =>
+            if !digits && matches!(name, "evt.arg" | "evt.rawarg") && !params::is_param(text) =>
         {
             problem(format!("unknown event argument {text}"))
         }

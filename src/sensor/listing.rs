@@ -17,21 +17,26 @@ pub fn format(options: &Options) -> ListFormat {
     if options.markdown { ListFormat::Markdown } else { options.format }
 }
 
+/// The fields that are listed.
+fn listed() -> impl Iterator<Item = &'static FieldDef> {
+    FIELDS.iter().filter(|field| !field.flags.hidden)
+}
+
 /// `--list`: the fields of a source; all for an empty one.
 pub fn fields(source: &str, names_only: bool, format: ListFormat) -> Result<String, String> {
     if !matches!(source, "" | "syscall") {
         return Err(format!("--list={source}: there is no such source; this version has 'syscall'"));
     }
     if names_only {
-        return Ok(FIELDS.iter().map(|field| format!("{}\n", field.name)).collect());
+        return Ok(listed().map(|field| format!("{}\n", field.name)).collect());
     }
     let mut text = String::new();
     if format == ListFormat::Json {
-        let all: Vec<_> = FIELDS.iter().map(field_json).collect();
+        let all: Vec<_> = listed().map(field_json).collect();
         return Ok(format!("{:#}\n", json!({ "fields": all })));
     }
     let mut class = "";
-    for field in FIELDS {
+    for field in listed() {
         if field.class != class {
             class = field.class;
             let _ = match format {

@@ -154,6 +154,8 @@ pub struct Subject {
     pub renamed: bool,
     /// Rules do not see it.
     pub hidden: bool,
+    /// Of a switch: ns since the one before on its CPU.
+    pub exec_time: u64,
     after: After,
 }
 
@@ -172,6 +174,8 @@ pub struct Inspector {
     threads: Threads,
     /// Calls that have begun, by thread, of those events that tell what the kernel read first.
     enters: hashbrown::HashMap<i64, EventBuf>,
+    /// When each CPU took up another thread last.
+    switches: hashbrown::HashMap<u16, u64>,
     host: Host,
     container_users: hashbrown::HashMap<Vec<u8>, Users>,
     nobody: Users,
@@ -197,6 +201,7 @@ impl Inspector {
         Inspector {
             threads: Threads::default(),
             enters: hashbrown::HashMap::new(),
+            switches: hashbrown::HashMap::new(),
             host: Host::new(Users::none(), clock, "", 0),
             container_users: hashbrown::HashMap::new(),
             nobody: Users::none(),
@@ -317,6 +322,13 @@ impl Inspector {
             Action::User(added) => self.user(event, added),
             Action::Group(added) => self.group(event, added),
             Action::Container => {}
+            Action::Switch => {
+                subject.exec_time = self.switched(event);
+                if let Some(id) = thread {
+                    self.threads.get_mut(id).exec_total += subject.exec_time;
+                    self.property(action, event, id);
+                }
+            }
             Action::Chdir
             | Action::Fchdir
             | Action::Getcwd
@@ -329,7 +341,6 @@ impl Inspector {
             | Action::Namespace
             | Action::Rlimit
             | Action::Memory
-            | Action::Switch
             | Action::Prctl => {
                 if let Some(id) = thread {
                     self.property(action, event, id);
@@ -342,6 +353,12 @@ impl Inspector {
             }
         }
         subject
+    }
+
+    /// ns since the switch before on the same CPU; 0 for the first.
+    fn switched(&mut self, event: &Event<'_>) -> u64 {
+        let before = self.switches.insert(event.cpu, event.time);
+        before.map_or(0, |before| event.time.saturating_sub(before))
     }
 
     /// Changes what rules were to see once more.

@@ -81,6 +81,8 @@ pub struct Thread {
     pub vmswap_kb: u32,
     pub pfmajor: u64,
     pub pfminor: u64,
+    /// ns between the switches to it and those before them on the same CPU.
+    pub exec_total: u64,
     pub subreaper: bool,
     /// Its exit has been seen.
     pub dead: bool,
@@ -207,6 +209,7 @@ impl Thread {
             vmswap_kb: 0,
             pfmajor: 0,
             pfminor: 0,
+            exec_total: 0,
             subreaper: false,
             dead: false,
             unknown: true,

@@ -81,6 +81,9 @@ pub enum Gauge {
     /// Of the thread.
     MinorFaults,
     MajorFaults,
+    /// Of the thread, in ns: of this switch, and of all.
+    ExecTime,
+    TotalExecTime,
 }
 
 /// What an event says, in the words of its source. Functions get the whole view: what a parameter means may depend on

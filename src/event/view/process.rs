@@ -303,6 +303,8 @@ answer! {
         "thread.vmrss.b" => of_main(ev, Gauge::VmRssKb, 1024),
         "thread.pfminor" => gauge(ev, Gauge::MinorFaults, 1),
         "thread.pfmajor" => gauge(ev, Gauge::MajorFaults, 1),
+        "thread.exectime" => gauge(ev, Gauge::ExecTime, 1),
+        "thread.totexectime" => gauge(ev, Gauge::TotalExecTime, 1),
         "thread.tid" => int(P::tid(ev)?),
         "thread.ismain" => Some(Value::Bool(ev.task?.is_main())),
         "thread.vtid" => int(ev.task?.head.vtid).filter(|_| ev.is_known()),
