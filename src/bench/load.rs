@@ -1,9 +1,13 @@
 //! The mixed load: what the ring of a busy host holds, made by rule, the same in every run.
 //!
 //! Two dozen tasks of a server that also builds software, and the system calls that default rules ask for, mostly files being
-//! opened. One event in some 10,000 is one that default rules report.
+//! opened. A few events in 10,000 are ones that default rules report.
 
-use crate::event::synthetic::{EventSpec, Fd, Process, RecordBuf, Task};
+use crate::enrich::users::Users;
+use crate::event::clock::Clock;
+use crate::event::live::LiveEvent;
+use crate::event::record::{self, Record};
+use crate::event::synthetic::{EventSpec, Fd, Process, RecordBuf, Task, World};
 
 /// Records as a ring holds them.
 pub struct Load {
@@ -91,7 +95,8 @@ fn event(at: usize) -> EventSpec {
         88..92 => EventSpec::new("unlinkat").arg(0, -100).text("name", "/tmp/cc7Zk3Qa.s"),
         92..95 => EventSpec::new("dup2").fd("res", 1, Fd::anonymous("pipe:[4711]")),
         95..98 => EventSpec::new("renameat2").text("oldpath", "/tmp/a").text("newpath", "/srv/a"),
-        98 => EventSpec::new("ptrace").ret(0),
+        98 if turn.is_multiple_of(100) => EventSpec::new("ptrace").ret(0),
+        98 => EventSpec::new("openat").ret(-13).arg(0, -100).text("name", "/root/secret"),
         _ if turn.is_multiple_of(100) => open("/etc/shadow", libc::O_RDONLY),
         _ => open("/srv/data/table", libc::O_RDWR),
     }
@@ -118,6 +123,21 @@ impl Load {
             .map(|at| event(at).record((at * 7 % PROGRAMS.len()) as u16, 1, 1_000_000_000 + at as u64 * 2_000))
             .collect();
         Load { tasks, events }
+    }
+
+    /// The tasks as a loop keeps them, and a host without users.
+    pub fn world(&self) -> World {
+        let mut world = World::new();
+        (world.host.users, world.host.clock) = (Users::none(), Clock::default());
+        self.tasks.iter().for_each(|record| world.send(record));
+        world
+    }
+
+    /// The events as a loop sees them.
+    pub fn views<'r>(&'r self, world: &'r World) -> impl Iterator<Item = LiveEvent<'r>> {
+        let decoded = self.events.iter().map(|record| record::decode(record.bytes()));
+        let events = decoded.filter_map(|r| if let Ok(Record::Event(event)) = r { Some(event) } else { None });
+        (1..).zip(events).map(|(number, event)| LiveEvent::of_ring(event, &world.tasks, &world.host, number, 0))
     }
 
     pub fn bytes(&self) -> impl Iterator<Item = &[u8]> {

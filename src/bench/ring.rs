@@ -205,14 +205,10 @@ pub fn run(request: &Request<'_>, plan: Plan, style: &Style) -> Result<Vec<Row>,
 /// Alerts of the load, every event evaluated with the rules as they are written.
 fn plainly(load: &Load, plan: &Plan, path_views: bool) -> u64 {
     use crate::event::live::PathView;
-    use crate::event::synthetic::World;
-    let mut world = World::new();
-    (world.host.users, world.host.clock) = (Users::none(), Clock::default());
-    load.tasks.iter().for_each(|record| world.send(record));
+    let world = load.world();
     let (mut context, mut arena) = (crate::filter::EvalContext::new(), bumpalo::Bump::new());
     let mut count = 0;
-    for record in &load.events {
-        let event = world.view(record);
+    for event in load.views(&world) {
         let mut rules = std::collections::BTreeSet::new();
         plan.program.evaluate_plainly(&event, &mut context, &arena, |rule| {
             rules.insert(rule);

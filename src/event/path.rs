@@ -6,7 +6,7 @@ use super::arena_text::ArenaText;
 use bumpalo::Bump;
 
 /// Longest path that is resolved.
-const MAX_PATH: usize = 1024;
+pub const MAX_PATH: usize = 1024;
 /// What stands for a longer one.
 const TOO_LONG: &[u8] = b"/DIR_TOO_LONG/FILENAME_TOO_LONG";
 /// What stands for a directory that is not known.
@@ -57,7 +57,14 @@ fn push_components(path: &[u8], text: &mut ArenaText<'_>) {
 
 /// True when an absolute path has nothing to tidy.
 fn is_tidy(path: &[u8]) -> bool {
-    path == b"/" || path[1..].split(|b| *b == b'/').all(|c| !matches!(c, b"" | b"." | b".."))
+    path == b"/"
+        || memchr::memchr_iter(b'/', path).all(|slash| {
+            let untidy = matches!(
+                path[slash + 1..],
+                [] | [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..]
+            );
+            !untidy
+        })
 }
 
 /// The directory part: up to the last slash, `/` where there is none or only a leading one.

@@ -366,7 +366,7 @@ impl Build<'_> {
                 for value in values {
                     self.literal(value)?;
                 }
-                Ok(TestKind::PathPrefix(PathPrefixes::new(values.iter().map(|v| &**v))).plain())
+                Ok(TestKind::PathPrefix(Box::new(PathPrefixes::new(values.iter().map(|v| &**v)))).plain())
             }
             Op::In | Op::Intersects => {
                 // Falco compares fd.net with the first network of a list only; the others must be valid all the same.
@@ -437,7 +437,7 @@ impl Build<'_> {
                 set.extend(self.scheme.resolve_host(name));
             }
         }
-        Ok(Test { kind: TestKind::AddrSet(set), negate: op == Op::Ne })
+        Ok(Test { kind: TestKind::AddrSet(Box::new(set)), negate: op == Op::Ne })
     }
 
     fn set(&self, values: &[Text]) -> Result<TestKind, FilterError> {
@@ -449,16 +449,11 @@ impl Build<'_> {
             })
         };
         Ok(match group(self.ty) {
-            Group::Text | Group::Bytes => TestKind::BytesSet(BytesSet::new(values.iter().cloned())),
-            Group::Addr => TestKind::AddrSet(
-                literals
-                    .iter()
-                    .filter_map(|l| match l {
-                        Literal::Addr(a) => Some(*a),
-                        _ => None,
-                    })
-                    .collect(),
-            ),
+            Group::Text | Group::Bytes => TestKind::BytesSet(Box::new(BytesSet::new(values.iter().cloned()))),
+            Group::Addr => {
+                let address = |l: &Literal| if let Literal::Addr(a) = l { Some(*a) } else { None };
+                TestKind::AddrSet(Box::new(literals.iter().filter_map(address).collect()))
+            }
             Group::Net => TestKind::Nets(nets().collect()),
             _ => {
                 let mut set: Vec<u64> = literals.iter().filter_map(literal_bits).collect();

@@ -3,7 +3,7 @@
 //! Invariant: empty components do not count, so `//a/` is `/a`; a listed path that is a prefix of another absorbs it.
 
 use super::glob::Glob;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// The listed paths as a tree of components.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub struct PathTree {
 #[derive(Debug, Default)]
 struct Branch {
     ends: Vec<u32>,
-    plain: hashbrown::HashMap<Box<[u8]>, Branch>,
+    plain: HashMap<Box<[u8]>, Branch>,
     globs: Vec<(Glob, Branch)>,
 }
 

@@ -66,8 +66,12 @@ pub enum Check {
 
 #[derive(Debug)]
 pub struct Predicate {
-    pub key: PredicateKey,
     pub check: Check,
+    /// Of the key: what is compared, and what several values of it mean.
+    pub left: TermId,
+    pub multi: Multi,
+    /// What made it; not needed to decide it, so out of the way.
+    pub key: Box<PredicateKey>,
     /// Is the left side `evt.type`, so that the event's code decides?
     pub event_type: bool,
     pub task_only: bool,
@@ -113,7 +117,8 @@ impl Table {
                 Check::Term(_, right) => self.term(right).task_only,
                 _ => true,
             };
-        self.predicates.push(Predicate { key: key.clone(), check, event_type, task_only });
+        let (left, multi) = (key.left, self.term(key.left).multi);
+        self.predicates.push(Predicate { check, left, multi, key: Box::new(key.clone()), event_type, task_only });
         let id = PredicateId(self.predicates.len() as u32 - 1);
         self.predicate_ids.insert(key, id);
         Ok(id)

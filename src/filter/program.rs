@@ -57,6 +57,9 @@ pub(super) struct Plan {
     is_deep: bool,
 }
 
+/// Values of an event there is room for without growing.
+const VALUES: usize = 24;
+
 /// A condition that nests deeper is not specialised: that recurses, on threads with small stacks.
 const DEEPEST: u16 = 64;
 
@@ -325,6 +328,13 @@ impl Program {
         }
     }
 
+    /// Whether it is known that no rule matches events of this code in a task like the event's.
+    #[inline]
+    pub fn is_known_dead<E: Extract>(&self, event: &E, ctx: &EvalContext) -> bool {
+        let plan = self.plan_of(event.event_code());
+        plan.is_none_or(|plan| ctx.kept.known(self, plan, event.task()) == Some(Kept::DEAD))
+    }
+
     /// Whether any rule may match an event of this code in a task like the event's.
     pub fn is_live<'e, E: Extract>(&self, event: &'e E, ctx: &mut EvalContext, arena: &'e Bump) -> bool {
         let Some(plan) = self.plan_of(event.event_code()) else { return false };
@@ -406,7 +416,7 @@ pub(super) struct Run<'r, 'e, E> {
 impl<'r, 'e, E: Extract> Run<'r, 'e, E> {
     fn begin(program: &'r Program, event: &'e E, memo: &'r mut Memo, arena: &'e Bump) -> Self {
         memo.begin(program);
-        Run { program, event, memo, arena, values: bumpalo::collections::Vec::new_in(arena) }
+        Run { program, event, memo, arena, values: bumpalo::collections::Vec::with_capacity_in(VALUES, arena) }
     }
 
     fn residual(&mut self, residual: &Residual, matches: &mut Vec<u32>) {
@@ -490,9 +500,8 @@ impl<'r, 'e, E: Extract> Run<'r, 'e, E> {
     fn decide(&mut self, id: PredicateId) -> bool {
         let program = self.program;
         let predicate = program.table.predicate(id);
-        let Some(left) = self.value(predicate.key.left) else { return false };
-        let multi = program.table.term(predicate.key.left).multi;
-        check(&predicate.check, multi, &left, self.arena, |id| self.value(id))
+        let Some(left) = self.value(predicate.left) else { return false };
+        check(&predicate.check, predicate.multi, &left, self.arena, |id| self.value(id))
     }
 
     pub fn value(&mut self, id: TermId) -> Option<Value<'e>> {

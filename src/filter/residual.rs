@@ -5,8 +5,10 @@
 //! worth asking, and the others are not touched. Invariant: a rule is passed over only when something it requires
 //! was asked and does not hold.
 
+use super::ast::Op;
 use super::column::{Asked, Column};
 use super::formula::{FALSE, Formulas, Node, NodeId, TRUE};
+use super::literal::Literal;
 use super::predicate::{Check, PredicateId, Table, TermKind};
 use super::test::TestKind;
 use crate::event::value::Type;
@@ -90,7 +92,7 @@ impl Residual {
                     _ if *node == TRUE => Vec::new(),
                     _ => vec![*node],
                 };
-                parts.sort_by_cached_key(|part| site.cost(*part));
+                parts.sort_by(|a, b| site.weight(*a).rank().total_cmp(&site.weight(*b).rank()));
                 open.push(Open { parts, orders: Vec::new() });
                 open.len() - 1
             });
@@ -125,7 +127,11 @@ impl Building {
                     continue;
                 }
             }
-            let Some((part, _)) = shared else {
+            // What nearly always holds is not asked first, however many require it.
+            let first = |rule: &Open| rule.parts.first().map_or(0.0, |part| site.weight(*part).rank());
+            let own = open.iter().map(first).sum::<f64>() / open.len() as f64;
+            let worth = |(part, count): &(NodeId, usize)| site.weight(*part).rank() / *count as f64 <= own;
+            let Some((part, _)) = shared.filter(worth) else {
                 for rule in open {
                     let same = self.same(&rule, site);
                     self.residual.steps.push(Step::Rules(same));
@@ -224,46 +230,87 @@ impl Building {
     }
 }
 
-/// The part that most rules share, cheap ones first; None when no two share any.
+/// The part that is best asked for all rules that share it; None when no two share any.
 fn most_shared(open: &[Open], site: &Site<'_>) -> Option<(NodeId, usize)> {
     let mut counts: HashMap<NodeId, usize> = HashMap::new();
     for part in open.iter().flat_map(|rule| &rule.parts) {
         *counts.entry(*part).or_default() += 1;
     }
-    counts
-        .into_iter()
-        .filter(|(_, count)| *count > 1)
-        .min_by_key(|(part, count)| (usize::MAX - count, site.cost(*part), *part))
+    let ranked = counts.into_iter().filter(|(_, count)| *count > 1).map(|(part, count)| {
+        let each = site.weight(part).rank() / count as f64;
+        (each, part, count)
+    });
+    ranked.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))).map(|(_, part, count)| (part, count))
+}
+
+/// What asking a node takes, in nanoseconds or so, and how often it holds: guesses that order what is asked, no more.
+#[derive(Clone, Copy)]
+struct Weight {
+    cost: f64,
+    holds: f64,
+}
+
+impl Weight {
+    /// The less, the earlier it is asked: what is cheap and seldom holds comes first.
+    fn rank(self) -> f64 {
+        self.cost / (1.0 - self.holds).max(0.01)
+    }
 }
 
 impl Site<'_> {
-    /// What asking a node costs at most, in units of comparing two numbers.
-    fn cost(&self, node: NodeId) -> u32 {
-        let mut cost = 0;
-        self.formulas.predicates(std::iter::once(node), |id| {
-            let predicate = self.table.predicate(id);
-            let term = self.table.term(predicate.key.left);
-            let extract = match &term.kind {
-                TermKind::Apply { .. } | TermKind::List(_) => 12,
-                _ => match term.ty.ty {
-                    Type::Charbuf | Type::FsPath | Type::FsRelPath | Type::Bytebuf => 4,
-                    Type::IpAddr | Type::IpNet => 3,
-                    _ => 1,
-                },
-            };
-            let compare = match &predicate.check {
-                Check::Literal(test) => match &test.kind {
-                    TestKind::Regex(_) => 40,
-                    TestKind::Glob(_) | TestKind::IContains(_) | TestKind::Contains(_) | TestKind::Many(..) => 8,
-                    TestKind::PathPrefix(_) => 6,
-                    TestKind::BytesSet(_) => 3,
-                    _ => 1,
-                },
-                _ => 2,
-            };
-            cost += extract + compare;
-        });
-        cost
+    /// Recurses as deep as the node is.
+    fn weight(&self, node: NodeId) -> Weight {
+        match self.formulas.node(node) {
+            Node::Const(value) => Weight { cost: 0.0, holds: f64::from(u8::from(*value)) },
+            Node::Is(id, wanted) => {
+                let weight = self.weight_of(*id);
+                Weight { holds: if *wanted { weight.holds } else { 1.0 - weight.holds }, ..weight }
+            }
+            Node::And(children) | Node::Or(children) => {
+                let and = matches!(self.formulas.node(node), Node::And(_));
+                // How likely the next one is asked at all.
+                let (mut cost, mut goes_on) = (0.0, 1.0);
+                for child in children {
+                    let weight = self.weight(*child);
+                    cost += goes_on * weight.cost;
+                    goes_on *= if and { weight.holds } else { 1.0 - weight.holds };
+                }
+                Weight { cost, holds: if and { goes_on } else { 1.0 - goes_on } }
+            }
+        }
+    }
+
+    fn weight_of(&self, id: PredicateId) -> Weight {
+        let predicate = self.table.predicate(id);
+        let term = self.table.term(predicate.key.left);
+        let extract = match (&term.kind, term.ty.ty) {
+            (TermKind::Apply { .. } | TermKind::List(_), _) => 50.0,
+            (_, Type::Bool | Type::Int64 | Type::Uint64 | Type::Uint32) => 10.0,
+            (_, Type::IpAddr | Type::IpNet | Type::Port) => 20.0,
+            _ => 25.0,
+        };
+        let (compare, holds) = match &predicate.check {
+            Check::Exists => (1.0, 0.95),
+            Check::Term(..) | Check::ListIn(_) | Check::ListIntersects(_) => (10.0, 0.3),
+            Check::Literal(test) => {
+                let (compare, holds) = match &test.kind {
+                    TestKind::Equal(Literal::Bool(_)) => (1.0, 0.5),
+                    TestKind::Equal(Literal::Bytes(text)) if text.len() < 4 => (2.0, 0.5),
+                    TestKind::Order(Op::Ge | Op::Gt, _) => (1.0, 0.97),
+                    TestKind::Equal(_) | TestKind::Order(..) | TestKind::NumberSet(_) => (2.0, 0.2),
+                    TestKind::Nets(_) | TestKind::AddrSet(_) => (5.0, 0.2),
+                    TestKind::BytesSet(_) => (10.0, 0.1),
+                    TestKind::StartsWith(_) | TestKind::EndsWith(_) => (3.0, 0.05),
+                    TestKind::Contains(_) | TestKind::IContains(_) | TestKind::Glob(_) => (15.0, 0.03),
+                    TestKind::PathPrefix(_) => (20.0, 0.05),
+                    TestKind::Regex(_) => (80.0, 0.03),
+                    TestKind::Many(_, tests) => (5.0 * tests.len() as f64, 0.2),
+                    TestKind::Const(_) | TestKind::Within(_) => (1.0, 0.5),
+                };
+                (compare, if test.negate { 1.0 - holds } else { holds })
+            }
+        };
+        Weight { cost: extract + compare, holds }
     }
 
     /// Predicates in tables of which one holds whenever the node does; None when there are no such.

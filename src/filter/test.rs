@@ -27,8 +27,8 @@ pub enum TestKind {
     Equal(Literal),
     Order(Op, Literal),
     NumberSet(Box<[u64]>),
-    BytesSet(BytesSet),
-    AddrSet(HashSet<IpAddr>),
+    BytesSet(Box<BytesSet>),
+    AddrSet(Box<HashSet<IpAddr>>),
     Nets(Box<[Net]>),
     Contains(Box<Finder<'static>>),
     IContains(Box<[u8]>),
@@ -36,7 +36,7 @@ pub enum TestKind {
     EndsWith(Box<[u8]>),
     Glob(Glob),
     Regex(Box<regex::bytes::Regex>),
-    PathPrefix(PathPrefixes),
+    PathPrefix(Box<PathPrefixes>),
     /// A modifier over several comparisons.
     Many(Modifier, Box<[Test]>),
     /// `evt.around[T]=D`: the value is the distance from T in nanoseconds.

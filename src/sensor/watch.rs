@@ -131,9 +131,12 @@ impl Watch {
             self.tap.iter_mut().for_each(|tap| tap.event(&event, self.host.cpu));
             return;
         }
-        self.seen.without_task += u64::from(event.task().is_none());
-        self.matched.clear();
         let program = &self.shared.plan.program;
+        self.seen.without_task += u64::from(event.task().is_none());
+        if program.is_known_dead(&event, &self.context) && !recorded(&self.tap) {
+            return;
+        }
+        self.matched.clear();
         program.evaluate(&event, &mut self.context, &self.arena, |rule| self.matched.push(rule));
         let two_paths = self.shared.path_views && event.paths_differ(&self.arena);
         if two_paths {

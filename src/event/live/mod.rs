@@ -428,7 +428,9 @@ impl Payload for Recorded<'_> {
             return text.finish();
         }
         if ev.view == PathView::AsGiven
-            && ev.opened_by_path().is_some()
+            && matches!(ev.family(), Family::Open | Family::Creat)
+            && fd.is_named_file()
+            && !ev.is_given(fd.path)
             && let Some(given) = ev.given_path(arena)
         {
             return given;

@@ -215,10 +215,19 @@ impl<'r, P: Payload> View<'r, P> {
     /// Whether the program's path and the kernel's are not the same text: then a rule is to be tried with both.
     pub fn paths_differ(&self, arena: &Bump) -> bool {
         let Some(descriptor) = self.opened_by_path() else { return false };
+        if self.is_given(descriptor.path) {
+            return false;
+        }
         match self.given_path(arena) {
             Some(given) => given != descriptor.path,
             None => false,
         }
+    }
+
+    /// Whether a path of the kernel is what the program gave, letter by letter: then there is nothing to be made absolute.
+    pub(super) fn is_given(&self, path: &[u8]) -> bool {
+        let given = || self.text_of_param(self.def?.main_path?);
+        path.len() <= path::MAX_PATH && path.first() == Some(&b'/') && given() == Some(path)
     }
 
     /// The descriptor that this event made from a path.
