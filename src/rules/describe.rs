@@ -95,7 +95,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 fn reachable(loaded: &LoadedRules, condition: &str, macros: &mut BTreeSet<String>, lists: &mut BTreeSet<String>) {
     for name in mentioned_lists(loaded, condition) {
         if lists.insert(name.clone()) {
-            let inner = loaded.lists.iter().find(|l| l.name == name).map(|l| l.refers.clone());
+            let inner = loaded.lists.as_slice().iter().find(|l| l.name == name).map(|l| l.refers.clone());
             lists.extend(inner.unwrap_or_default());
         }
     }
@@ -227,7 +227,7 @@ fn macro_json(loaded: &LoadedRules, env: &Environment<'_>, item: &Macro) -> Valu
 }
 
 fn list_json(loaded: &LoadedRules, i: usize) -> Value {
-    let (list, resolved) = (&loaded.collected.lists[i], &loaded.lists[i]);
+    let (list, resolved) = (&loaded.collected.lists[i], &loaded.lists.as_slice()[i]);
     // Names of other lists are details, not items.
     let items: Vec<&String> = list.items.iter().filter(|item| !resolved.refers.contains(item)).collect();
     json!({

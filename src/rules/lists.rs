@@ -5,6 +5,7 @@
 
 use super::collect::List;
 use super::exceptions::quoted;
+use std::collections::{BTreeSet, HashMap};
 
 /// A list with its references to earlier lists replaced by their raw items.
 #[derive(Clone, Debug)]
@@ -16,17 +17,56 @@ pub struct ResolvedList {
     pub refers: Vec<String>,
 }
 
+/// All lists in the order of their definition, found by name.
+#[derive(Clone, Debug, Default)]
+pub struct Lists {
+    all: Vec<ResolvedList>,
+    /// By name, in order.
+    places: HashMap<String, Vec<usize>>,
+    /// Those whose names have characters in them that end a word.
+    several_words: Vec<usize>,
+}
+
+impl Lists {
+    fn new(all: Vec<ResolvedList>) -> Lists {
+        let mut lists = Lists { all, ..Lists::default() };
+        for (at, list) in lists.all.iter().enumerate() {
+            lists.places.entry(list.name.clone()).or_default().push(at);
+            if list.name.bytes().any(|b| delimits(Some(&b))) {
+                lists.several_words.push(at);
+            }
+        }
+        lists
+    }
+
+    /// In the order of their definition.
+    pub fn as_slice(&self) -> &[ResolvedList] {
+        &self.all
+    }
+
+    /// Adds the places of the lists that words of a text name, from a place on.
+    fn named_in(&self, text: &str, from: usize, out: &mut BTreeSet<usize>) {
+        for word in text.split(|c: char| u8::try_from(c).is_ok_and(|b| delimits(Some(&b)))) {
+            out.extend(self.places.get(word).into_iter().flatten().filter(|at| **at >= from));
+        }
+    }
+}
+
 /// Resolves every list; one level deep, as Falco does.
-pub fn resolve(lists: &[List]) -> Vec<ResolvedList> {
+pub fn resolve(lists: &[List]) -> Lists {
+    let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (at, list) in lists.iter().enumerate() {
+        places.entry(&list.name).or_default().push(at);
+    }
     let mut used = vec![false; lists.len()];
     let mut out: Vec<ResolvedList> = Vec::with_capacity(lists.len());
     for list in lists {
         let mut items = Vec::with_capacity(list.items.len());
         let mut refers = Vec::new();
         for item in &list.items {
-            let inner = lists.iter().position(|l| l.name == *item && l.index < list.visibility);
-            match inner {
-                Some(at) => {
+            let mut named = places.get(&**item).into_iter().flatten();
+            match named.find(|at| lists[**at].index < list.visibility) {
+                Some(&at) => {
                     used[at] = true;
                     refers.push(item.clone());
                     items.extend(lists[at].items.iter().cloned());
@@ -39,7 +79,7 @@ pub fn resolve(lists: &[List]) -> Vec<ResolvedList> {
     for (list, used) in out.iter_mut().zip(used) {
         list.used = used;
     }
-    out
+    Lists::new(out)
 }
 
 fn delimits(b: Option<&u8>) -> bool {
@@ -50,10 +90,17 @@ fn delimits(b: Option<&u8>) -> bool {
 const MAX_BYTES: usize = 4 << 20;
 
 /// Replaces the names of all lists in a condition, and marks those used. None when it grows too large.
-pub fn substitute(condition: &str, lists: &mut [ResolvedList]) -> Option<String> {
+pub fn substitute(condition: &str, lists: &mut Lists) -> Option<String> {
     let mut text = condition.to_owned();
-    for list in lists {
-        if list.name.is_empty() || !text.contains(&list.name) {
+    // Only lists that a word names are looked for: there may be thousands.
+    let mut named: BTreeSet<usize> = lists.several_words.iter().copied().collect();
+    lists.named_in(&text, 0, &mut named);
+    while let Some(at) = named.pop_first() {
+        for item in &lists.all[at].items {
+            lists.named_in(item, at + 1, &mut named);
+        }
+        let list = &mut lists.all[at];
+        if list.name.is_empty() {
             continue;
         }
         let new = list.items.iter().map(|i| quoted_item(i)).collect::<Vec<_>>().join(", ");
@@ -120,7 +167,7 @@ mod tests {
     use super::*;
 
     fn run(condition: &str, lists: &[(&str, &[&str])]) -> String {
-        let mut lists: Vec<_> = lists
+        let lists = lists
             .iter()
             .map(|(name, items)| ResolvedList {
                 name: (*name).into(),
@@ -129,7 +176,7 @@ mod tests {
                 refers: Vec::new(),
             })
             .collect();
-        substitute(condition, &mut lists).unwrap()
+        substitute(condition, &mut Lists::new(lists)).unwrap()
     }
 
     #[test]
@@ -147,5 +194,9 @@ mod tests {
     #[test]
     fn lists_that_name_themselves_end() {
         assert_eq!(run("x in (l)", &[("l", &["l", "l"])]), "x in (l, l)");
+        assert_eq!(run("x in (l)", &[("m", &["no"]), ("l", &["m", "n"]), ("n", &["yes"])]), "x in (m, yes)");
+        assert_eq!(run("x in (a b)", &[("l", &["a b"]), ("a b", &["c"])]), "x in (c)");
+        // Words join to a name.
+        assert_eq!(run("x in (l m)", &[("l", &["a"]), ("a m", &["c"])]), "x in (c)");
     }
 }

@@ -4,7 +4,7 @@
 
 use super::collect::{Collected, RuleItem};
 use super::item::{Item, Priority, error};
-use super::lists::{self, ResolvedList};
+use super::lists::{self, Lists};
 use super::macros::{self, ParsedMacro};
 use super::result::{Context, ErrorCode, FileResult, LoadError, LoadWarning, Source, WarningCode};
 use super::{Environment, exceptions, yaml};
@@ -56,7 +56,7 @@ pub struct ExtraField {
 pub struct LoadedRules {
     pub rules: Vec<Rule>,
     pub collected: Collected,
-    pub(super) lists: Vec<ResolvedList>,
+    pub(super) lists: Lists,
     pub(super) macros: Vec<ParsedMacro>,
     pub(super) used_macros: HashSet<String>,
 }
@@ -227,7 +227,7 @@ impl<'e> Loader<'e> {
                 context: item.context.clone(),
             });
         }
-        for (item, list) in collected.lists.iter().zip(&lists) {
+        for (item, list) in collected.lists.iter().zip(lists.as_slice()) {
             if !list.used {
                 warnings.push(LoadWarning {
                     code: WarningCode::UnusedList,
@@ -243,7 +243,7 @@ impl<'e> Loader<'e> {
         &self,
         item: &RuleItem,
         scheme: &dyn Scheme,
-        lists: &mut [ResolvedList],
+        lists: &mut Lists,
         parsed: &[ParsedMacro],
         used: &mut HashSet<String>,
         warnings: &mut Vec<LoadWarning>,
@@ -354,7 +354,7 @@ fn failure(item: &RuleItem, code: ErrorCode, e: FilterError, at: &dyn Fn(Pos) ->
     Failure::Error(Box::new(error(code, &at(e.pos), e.message)))
 }
 
-fn substitute(text: &str, lists: &mut [ResolvedList], context: &Context) -> Result<String, LoadError> {
+fn substitute(text: &str, lists: &mut Lists, context: &Context) -> Result<String, LoadError> {
     lists::substitute(text, lists)
         .ok_or_else(|| error(ErrorCode::Validate, context, "the condition grows too large when its lists are expanded"))
 }
