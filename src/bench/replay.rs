@@ -37,10 +37,19 @@ fn once(file: &Path, plan: &Plan, style: &Style) -> Result<(Answer, Duration), S
     let mut writer = Writer::new(style.clone());
     let (mut context, mut arena, mut line, mut matched) = (EvalContext::new(), Bump::new(), Vec::new(), Vec::new());
     let mut answer = Answer { events: 0, alerts: counted(plan) };
-    while let Some(event) = replay.next().map_err(|e| e.to_string())? {
-        answer.events += 1;
+    let program = &plan.program;
+    loop {
+        let events = &mut answer.events;
+        let event = replay.next_wanted(|event, _| {
+            *events += 1;
+            program.wants(event.code.0)
+        });
+        let Some(event) = event.map_err(|e| e.to_string())? else { break };
+        if program.is_known_dead(&event, &context) {
+            continue;
+        }
         matched.clear();
-        plan.program.evaluate(&event, &mut context, &arena, |rule| matched.push(rule));
+        program.evaluate(&event, &mut context, &arena, |rule| matched.push(rule));
         for rule in &matched {
             let Some(Some(form)) = plan.forms.get(rule.0 as usize) else { continue };
             line.clear();

@@ -40,8 +40,55 @@ impl Default for Formulas {
     }
 }
 
-/// What became of nodes: by the node.
-pub type Rewritten = HashMap<NodeId, NodeId>;
+/// What became of nodes.
+pub trait Rewritten {
+    fn get(&self, id: NodeId) -> Option<NodeId>;
+    fn set(&mut self, id: NodeId, became: NodeId);
+}
+
+impl Rewritten for HashMap<NodeId, NodeId> {
+    fn get(&self, id: NodeId) -> Option<NodeId> {
+        HashMap::get(self, &id).copied()
+    }
+
+    fn set(&mut self, id: NodeId, became: NodeId) {
+        self.insert(id, became);
+    }
+}
+
+/// What became of nodes in one of many rewritings, in memory that is used again.
+#[derive(Debug, Default)]
+pub struct Sheet {
+    generation: u32,
+    /// By node: when, and what.
+    nodes: Vec<(u32, NodeId)>,
+}
+
+impl Sheet {
+    /// Forgets what is written.
+    pub fn clear(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        if self.generation == 0 {
+            self.nodes.clear();
+            self.generation = 1;
+        }
+    }
+}
+
+impl Rewritten for Sheet {
+    fn get(&self, id: NodeId) -> Option<NodeId> {
+        let (generation, became) = self.nodes.get(id.0 as usize)?;
+        (*generation == self.generation).then_some(*became)
+    }
+
+    fn set(&mut self, id: NodeId, became: NodeId) {
+        let at = id.0 as usize;
+        if self.nodes.len() <= at {
+            self.nodes.resize(at + 1, (0, FALSE));
+        }
+        self.nodes[at] = (self.generation, became);
+    }
+}
 
 impl Formulas {
     pub fn node(&self, id: NodeId) -> &Node {
@@ -131,11 +178,11 @@ impl Formulas {
         &mut self,
         root: NodeId,
         decided: &impl Fn(PredicateId) -> Option<bool>,
-        known: &mut Rewritten,
+        known: &mut impl Rewritten,
     ) -> NodeId {
         let mut pending = vec![root];
         while let Some(id) = pending.last().copied() {
-            if known.contains_key(&id) {
+            if known.get(id).is_some() {
                 pending.pop();
                 continue;
             }
@@ -152,12 +199,12 @@ impl Formulas {
                     let mut parts = Vec::with_capacity(children.len());
                     let (mut missing, mut ends) = (None, false);
                     for child in children {
-                        match known.get(child) {
-                            Some(part) if *part == decisive => {
+                        match known.get(*child) {
+                            Some(part) if part == decisive => {
                                 ends = true;
                                 break;
                             }
-                            Some(part) => parts.push(*part),
+                            Some(part) => parts.push(part),
                             None => {
                                 missing = Some(*child);
                                 break;
@@ -175,10 +222,10 @@ impl Formulas {
                     }
                 }
             };
-            known.insert(id, became);
+            known.set(id, became);
             pending.pop();
         }
-        known[&root]
+        known.get(root).unwrap_or(root)
     }
 
     /// Hands out every predicate below the nodes, each once.
@@ -228,7 +275,7 @@ mod tests {
         let either = f.join(&[b, c], false);
         let both = f.and(&[a, either]);
         let rewrite = |f: &mut Formulas, known: &dyn Fn(PredicateId) -> Option<bool>| {
-            f.rewrite(both, &|p| known(p), &mut Rewritten::new())
+            f.rewrite(both, &|p| known(p), &mut HashMap::new())
         };
         assert_eq!(rewrite(&mut f, &|p| (p == P[0]).then_some(true)), either);
         assert_eq!(rewrite(&mut f, &|p| (p == P[0]).then_some(false)), FALSE);

@@ -5,7 +5,7 @@
 //! answers together say what is left of a plan; tasks with the same answers share it. Invariant: nothing here
 //! changes what an event matches, so all of it may be forgotten at any time, and is when it grows beyond its bounds.
 
-use super::formula::{Formulas, Rewritten};
+use super::formula::{Formulas, Sheet};
 use super::predicate::PredicateId;
 use super::program::{Program, Run};
 use super::residual::{Residual, Site};
@@ -53,6 +53,7 @@ struct Scratch {
     answers: Vec<SetId>,
     /// By predicate.
     decided: Vec<Option<bool>>,
+    sheet: Sheet,
 }
 
 impl Kept {
@@ -195,10 +196,11 @@ impl Kept {
                 self.sets[*set as usize].iter().for_each(|id| decided[id.0 as usize] = Some(true));
             }
         }
-        let mut known = Rewritten::new();
+        let known = &mut self.scratch.sheet;
+        known.clear();
         let mut conditions = Vec::with_capacity(plan.entries.len());
         for (order, entry) in (0..).zip(&plan.entries) {
-            let node = self.formulas.rewrite(entry.node, &|id| decided[id.0 as usize], &mut known);
+            let node = self.formulas.rewrite(entry.node, &|id| decided[id.0 as usize], known);
             conditions.push((order, node));
         }
         let mut site = Site {

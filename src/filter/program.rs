@@ -9,7 +9,7 @@
 use super::ast::Expr;
 use super::column::{Column, Tables};
 use super::error::FilterError;
-use super::formula::{FALSE, Formulas, NodeId, Rewritten, TRUE};
+use super::formula::{FALSE, Formulas, NodeId, TRUE};
 use super::infer;
 use super::kept::Kept;
 use super::lower::Lower;
@@ -190,7 +190,7 @@ impl<'s> Compiler<'s> {
             .map(PredicateId)
             .filter(|id| program.table.predicate(*id).event_type)
             .collect();
-        let mut rewritten: HashMap<Vec<Option<bool>>, Rewritten> = HashMap::new();
+        let mut rewritten: HashMap<Vec<Option<bool>>, hashbrown::HashMap<NodeId, NodeId>> = HashMap::new();
         let mut starts: HashMap<NodeId, Target> = HashMap::new();
         let mut known: HashMap<Vec<Entry>, u16> = HashMap::new();
         for code in 0..MAX_CODES as u16 {
@@ -430,6 +430,13 @@ impl<'r, 'e, E: Extract> Run<'r, 'e, E> {
                     }
                 }
                 Step::Rules(same) => self.same(same, residual, matches),
+                Step::Ask { predicate, holds, filed } => {
+                    if self.predicate(*predicate) == *holds {
+                        for same in &residual.filed[filed.start as usize..filed.end as usize] {
+                            self.same(same, residual, matches);
+                        }
+                    }
+                }
                 Step::Look { column, asked, files } => {
                     let column = &self.program.columns[*column as usize];
                     let Some(value) = self.value(column.term) else { continue };

@@ -13,6 +13,7 @@ use super::predicate::{Check, PredicateId, Table, TermKind};
 use super::test::TestKind;
 use crate::event::value::Type;
 use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Where a test continues: an instruction, or the end.
@@ -46,6 +47,8 @@ pub enum Step {
     Guard { start: Target, otherwise: u32 },
     /// Rules of one condition.
     Rules(Same),
+    /// The rules filed under a predicate's answer.
+    Ask { predicate: PredicateId, holds: bool, filed: Range<u32> },
     /// One look into a column's tables; then the rules filed under what holds.
     Look { column: u32, asked: Asked, files: Range<u32> },
 }
@@ -154,16 +157,16 @@ impl Building {
 
     /// Files what can be filed, if that is worth it; gives the rest.
     fn file(&mut self, open: Vec<Open>, site: &mut Site<'_>) -> Vec<Open> {
-        // How many rules a predicate would lead to: the fewer the better.
-        let mut weight: HashMap<PredicateId, u32> = HashMap::new();
+        let mut shared: HashMap<PredicateId, u32> = HashMap::new();
         for part in open.iter().flat_map(|rule| &rule.parts) {
-            site.formulas.predicates(std::iter::once(*part), |id| *weight.entry(id).or_default() += 1);
+            site.formulas.predicates(std::iter::once(*part), |id| *shared.entry(id).or_default() += 1);
         }
-        let access: Vec<Option<Vec<PredicateId>>> = open
+        let access: Vec<Option<Way>> = open
             .iter()
             .map(|rule| {
-                let ways = rule.parts.iter().filter_map(|part| site.access(*part, &weight));
-                ways.min_by_key(|way| way.iter().map(|id| weight.get(id).copied().unwrap_or(0)).max())
+                let ways = rule.parts.iter().filter_map(|part| site.way(*part, &shared));
+                let best = ways.min_by(|a, b| a.effort.total_cmp(&b.effort));
+                best.filter(|way| site.always_file || way.effort < WORTH_FILING)
             })
             .collect();
         let fileable = access.iter().flatten().count();
@@ -171,36 +174,39 @@ impl Building {
             return open;
         }
         let mut rest = Vec::new();
-        let mut by_column: HashMap<u32, HashMap<PredicateId, Vec<Same>>> = HashMap::new();
+        let mut filed: BTreeMap<(Option<u32>, PredicateId, bool), Vec<Same>> = BTreeMap::new();
         for (rule, access) in open.into_iter().zip(access) {
             let Some(access) = access else {
                 rest.push(rule);
                 continue;
             };
             let same = self.same(&rule, site);
-            for id in access {
-                let column = site.column_of[id.0 as usize];
-                by_column.entry(column).or_default().entry(id).or_default().push(same.clone());
+            for (id, holds) in access.answers {
+                let column = site.in_table(id).filter(|_| holds);
+                filed.entry((column, id, holds)).or_default().push(same.clone());
             }
         }
-        let mut columns: Vec<u32> = by_column.keys().copied().collect();
-        columns.sort_unstable();
-        for column in columns {
-            let mut ids: Vec<(PredicateId, Vec<Same>)> =
-                by_column.remove(&column).unwrap_or_default().into_iter().collect();
-            ids.sort_by_key(|(id, _)| *id);
-            let mut asked = Asked::default();
-            let from = self.residual.files.len() as u32;
-            for (id, rules) in ids {
-                if let Some(kind) = site.columns[column as usize].kind(id, site.table) {
-                    asked.add(kind);
-                }
-                let first = self.residual.filed.len() as u32;
-                self.residual.filed.extend(rules);
-                self.residual.files.push((id, first..self.residual.filed.len() as u32));
+        let out = &mut self.residual;
+        let mut look: Option<(u32, Asked, u32)> = None;
+        for ((column, predicate, holds), rules) in filed {
+            let first = out.filed.len() as u32;
+            out.filed.extend(rules);
+            let filed = first..out.filed.len() as u32;
+            let Some(at) = column else {
+                out.steps.push(Step::Ask { predicate, holds, filed });
+                continue;
+            };
+            if let Some((column, asked, from)) = look.take_if(|(column, ..)| *column != at) {
+                out.steps.push(Step::Look { column, asked, files: from..out.files.len() as u32 });
             }
-            let files = from..self.residual.files.len() as u32;
-            self.residual.steps.push(Step::Look { column, asked, files });
+            let (_, asked, _) = look.get_or_insert((at, Asked::default(), out.files.len() as u32));
+            if let Some(kind) = site.columns[at as usize].kind(predicate, site.table) {
+                asked.add(kind);
+            }
+            out.files.push((predicate, filed));
+        }
+        if let Some((column, asked, from)) = look {
+            out.steps.push(Step::Look { column, asked, files: from..out.files.len() as u32 });
         }
         rest
     }
@@ -313,30 +319,53 @@ impl Site<'_> {
         Weight { cost: extract + compare, holds }
     }
 
-    /// Predicates in tables of which one holds whenever the node does; None when there are no such.
-    fn access(&self, node: NodeId, weight: &HashMap<PredicateId, u32>) -> Option<Vec<PredicateId>> {
+    /// The column whose tables hold a predicate.
+    fn in_table(&self, id: PredicateId) -> Option<u32> {
+        let at = self.column_of[id.0 as usize];
+        self.columns[at as usize].kind(id, self.table).map(|_| at)
+    }
+
+    /// Answers of which one is given whenever the node holds. Recurses as deep as the node is.
+    fn way(&self, node: NodeId, shared: &HashMap<PredicateId, u32>) -> Option<Way> {
         match self.formulas.node(node) {
-            Node::Const(_) | Node::Is(_, false) => None,
-            Node::Is(id, true) => {
-                let column = &self.columns[self.column_of[id.0 as usize] as usize];
-                column.kind(*id, self.table).map(|_| vec![*id])
+            Node::Const(_) => None,
+            Node::Is(id, holds) => {
+                let odds = self.weight(node).holds;
+                // A table answers at no cost to speak of; what is asked by itself is asked once for all that share it.
+                let asked = match self.in_table(*id).filter(|_| *holds) {
+                    Some(_) => 0.01,
+                    None => 0.05 + 1.0 / f64::from(shared.get(id).copied().unwrap_or(1)),
+                };
+                Some(Way { answers: vec![(*id, *holds)], effort: odds + asked })
             }
             Node::Or(children) => {
-                let mut all = Vec::new();
+                let mut all = Way { answers: Vec::new(), effort: 0.0 };
                 for child in children {
-                    all.extend(self.access(*child, weight)?);
+                    let way = self.way(*child, shared)?;
+                    all.answers.extend(way.answers);
+                    all.effort += way.effort;
                 }
-                all.sort_unstable();
-                all.dedup();
+                all.answers.sort_unstable();
+                all.answers.dedup();
                 Some(all)
             }
             Node::And(children) => {
-                let ways = children.iter().filter_map(|child| self.access(*child, weight));
-                ways.min_by_key(|way| way.iter().map(|id| weight.get(id).copied().unwrap_or(0)).max())
+                let ways = children.iter().filter_map(|child| self.way(*child, shared));
+                ways.min_by(|a, b| a.effort.total_cmp(&b.effort))
             }
         }
     }
 }
+
+/// How to get to a rule without asking it.
+struct Way {
+    answers: Vec<(PredicateId, bool)>,
+    /// Beside asking the rule itself, which is 1.
+    effort: f64,
+}
+
+/// Effort beyond which rules are asked themselves.
+const WORTH_FILING: f64 = 0.8;
 
 /// Emits code backwards, so that every target is known; gives where to enter. Recurses as deep as the node is.
 pub fn emit(node: NodeId, yes: Target, no: Target, formulas: &Formulas, out: &mut Vec<Instr>) -> Target {

@@ -46,11 +46,17 @@ pub fn run(
     let mut matches = vec![0u64; plan.forms.len()];
     let mut matched = Vec::new();
     let mut counters = Counters::default();
-    let (mut first, mut tick) = (0u64, 0u64);
+    let (mut first, mut tick, mut end) = (0u64, 0u64, u64::MAX);
     let mut result = Ok(());
     let utc_offset = replay.state().host().clock.utc_offset;
+    let program = &plan.program;
     loop {
-        let event = match replay.next() {
+        // State is kept of every event, but only those that rules listen to, and those that end a second, are looked at.
+        let next = replay.next_wanted(|event, _| {
+            counters.events += 1;
+            program.wants(event.code.0) || event.time >= tick.min(end)
+        });
+        let event = match next {
             Ok(Some(event)) => event,
             Ok(None) => break,
             Err(error) => {
@@ -58,12 +64,12 @@ pub fn run(
                 break;
             }
         };
-        counters.events += 1;
         let now = event.time();
         if first == 0 {
-            (first, tick) = (now, now + SECOND);
+            (first, tick) = (now, now.saturating_add(SECOND));
+            end = duration.map_or(end, |d| now.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)));
         }
-        if duration.is_some_and(|d| u128::from(now.saturating_sub(first)) >= d.as_nanos()) {
+        if now >= end {
             break;
         }
         if now >= tick {
@@ -76,8 +82,11 @@ pub fn run(
                 break;
             }
         }
+        if program.is_known_dead(&event, &context) {
+            continue;
+        }
         matched.clear();
-        plan.program.evaluate(&event, &mut context, &arena, |rule| matched.push(rule));
+        program.evaluate(&event, &mut context, &arena, |rule| matched.push(rule));
         for rule in &matched {
             let Some(Some(form)) = plan.forms.get(rule.0 as usize) else { continue };
             line.clear();
