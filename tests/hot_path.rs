@@ -117,8 +117,12 @@ fn exec(id: u64, exe: &str, args: &[u8]) -> Vec<u8> {
 }
 
 fn task(slot: u16, comm: &str) -> Vec<u8> {
+    task_of(slot, comm, 1)
+}
+
+fn task_of(slot: u16, comm: &str, generation: u32) -> Vec<u8> {
     let head = fsn_task {
-        gen_: 1,
+        gen_: generation,
         exec_id: 1,
         tid: 42,
         pid: 42,
@@ -186,6 +190,11 @@ const RULES: &str = r#"
   condition: opens and fd.name regex '.*[.](key|pem)' and not proc.pname in (shells)
   output: "%fd.name"
   priority: NOTICE
+- rule: gone
+  desc: d
+  condition: evt.type = unlinkat and proc.name = nobody
+  output: "%fd.name"
+  priority: NOTICE
 "#;
 
 fn watch() -> (Watch, queue::Queue, Arc<Shared>) {
@@ -200,7 +209,14 @@ fn watch() -> (Watch, queue::Queue, Arc<Shared>) {
     let style = plan::style(&config, "host".into());
     let plan = plan::plan(&config, loader.loaded(), &style).expect("compiles");
     let matches = plan.forms.iter().map(|_| AtomicU64::new(0)).collect();
-    let shared = Arc::new(Shared { plan, path_views: true, match_all: false, clock: Default::default(), matches });
+    let shared = Arc::new(Shared {
+        plan,
+        path_views: true,
+        match_all: false,
+        pushdown: true,
+        clock: Default::default(),
+        matches,
+    });
     let (sender, queue) = queue::bounded(100);
     let host = Host::new(Users::from_texts(b"root:x:0:0::/root:/bin/sh\n", b""), Clock::default(), "host", 0);
     (Watch::new(shared.clone(), host, style, sender), queue, shared)
@@ -267,5 +283,36 @@ fn a_rule_fires_once_for_either_path() {
     }
     let counts: Vec<u64> = shared.matches.iter().map(|count| count.load(Ordering::Relaxed)).collect();
     // The last case holds for `below` by the opened path and for `regex` by the given one: the first rule fires.
-    assert_eq!((fired, counts), (4, vec![3, 1, 0, 0]));
+    assert_eq!((fired, counts), (4, vec![3, 1, 0, 0, 0]));
+}
+
+#[test]
+fn the_module_is_told_once_what_a_task_cannot_match() {
+    use falco_sensor::sensor::cpu_loop::Wanted;
+    let (mut watch, _queue, shared) = watch();
+    let program = &shared.plan.program;
+    feed(&mut watch, &known_tasks());
+    feed(&mut watch, &[openat("/etc/hosts", "/etc/hosts")]);
+    assert_eq!(watch.interest(), None, "rules are live for what is opened");
+    let unlink = falco_sensor::event::synthetic::EventSpec::new("unlinkat").ret(0);
+    let unlink = unlink.record(7, 1, 1_000_000).bytes().to_vec();
+    let code_of = |name: &str| table::syscalls().iter().find(|s| table::syscall_name(s) == name).expect("known").event;
+    let class = |name: &str| program.class_of(code_of(name));
+    feed(&mut watch, std::slice::from_ref(&unlink));
+    let Some(Wanted { slot: 7, generation: 1, mask }) = watch.interest() else { panic!("nothing was told") };
+    assert_eq!(mask >> class("unlinkat") & 1, 0);
+    assert_eq!(mask >> class("openat") & 1, 1);
+    assert_eq!(mask & 1, 1, "what no rule listens to was asked for by somebody else");
+    let classes = &shared.plan.driver.class;
+    let unlinkat = table::syscalls().iter().find(|s| table::syscall_name(s) == "unlinkat").expect("known");
+    assert_eq!(classes[usize::from(unlinkat.sc)], class("unlinkat"), "the module maps calls to the same classes");
+    feed(&mut watch, std::slice::from_ref(&unlink));
+    assert_eq!(watch.interest(), None, "once");
+    // The task is another now.
+    let other = task_of(7, "cat", 2);
+    feed(&mut watch, &[known_tasks(), vec![other]].concat());
+    let unlink = falco_sensor::event::synthetic::EventSpec::new("unlinkat").ret(0);
+    let unlink = unlink.record(7, 2, 1_000_000).bytes().to_vec();
+    feed(&mut watch, &[unlink]);
+    assert!(watch.interest().is_some_and(|wanted| wanted.generation == 2));
 }

@@ -154,6 +154,7 @@ pub fn run(request: &Request<'_>, plan: Plan, style: &Style) -> Result<Vec<Row>,
         plan,
         path_views: request.config.path_views,
         match_all: request.config.match_all,
+        pushdown: true,
         clock: Default::default(),
         matches,
     });

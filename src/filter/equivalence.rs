@@ -385,6 +385,13 @@ fn same_answers(conditions: &[String], events: &[TestEvent]) -> Result<(), TestC
                 program.evaluate_plainly(event, &mut ctx, &arena, |rule| plain.push(rule.0));
                 prop_assert_eq!(&plain, &expected, "plainly {:?} {:?}", conditions, event);
                 prop_assert!(program.is_live(event, &mut ctx, &arena) || expected.is_empty());
+                prop_assert!(!program.is_known_dead(event, &ctx) || expected.is_empty());
+                // A mask computed at one event of a task holds for all of them.
+                for other in events.iter().filter(|other| other.task.is_some() && other.task == event.task) {
+                    let mask = program.interest(other, &mut ctx, &arena);
+                    let wanted = mask >> program.class_of(event.code) & 1 == 1;
+                    prop_assert!(wanted || expected.is_empty(), "masked: {:?} {:?}", conditions, event);
+                }
             }
         }
     }

@@ -83,6 +83,11 @@ pub struct Program {
 
 const NO_PLAN: u16 = u16::MAX;
 
+/// Plans beyond the 63 classes share theirs.
+const fn class(plan: u16) -> u8 {
+    1 + (plan % 63) as u8
+}
+
 /// What evaluation keeps between events. One per thread.
 #[derive(Default)]
 pub struct EvalContext {
@@ -333,6 +338,28 @@ impl Program {
     pub fn is_known_dead<E: Extract>(&self, event: &E, ctx: &EvalContext) -> bool {
         let plan = self.plan_of(event.event_code());
         plan.is_none_or(|plan| ctx.kept.known(self, plan, event.task()) == Some(Kept::DEAD))
+    }
+
+    /// The interest class of an event code: codes with the same rules share one. Class 0 is of those that no rule listens to.
+    pub fn class_of(&self, code: u16) -> u8 {
+        self.plan_of(code).map_or(0, class)
+    }
+
+    /// The classes of which some rule may match an event in a task like the event's, as bits. Class 0 is always among them:
+    /// whoever asked for such events did not do it for a rule.
+    pub fn interest<'e, E: Extract>(&self, event: &'e E, ctx: &mut EvalContext, arena: &'e Bump) -> u64 {
+        let EvalContext { memo, kept, .. } = ctx;
+        let task = event.task();
+        let mut run = Run::begin(self, event, memo, arena);
+        let mut mask = 1;
+        for (at, plan) in (0..).zip(&self.plans) {
+            let live = plan.is_deep || {
+                let known = kept.known(self, at, task);
+                known.unwrap_or_else(|| kept.find(&mut run, at, task)) != Kept::DEAD
+            };
+            mask |= u64::from(live) << class(at);
+        }
+        mask
     }
 
     /// Whether any rule may match an event of this code in a task like the event's.

@@ -138,6 +138,7 @@ fn act(options: &Options) -> Result<(), String> {
         style,
         module: options.module.clone().or_else(|| config.module.clone()),
         no_load: options.no_load,
+        pushdown: !options.no_pushdown,
         record: options.record.clone(),
         duration: options.seconds.map(Duration::from_secs),
         config: &config,

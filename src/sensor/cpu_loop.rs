@@ -3,6 +3,7 @@
 //! It knows nothing of what records mean; a [`Handler`] does. Invariant: it sleeps only on an empty ring and after
 //! telling the module so, and the ring is empty when it returns.
 
+use crate::driver::abi::FSN_SLOTS;
 use crate::driver::ring::{Damage, Memory, Record, Ring};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -20,10 +21,26 @@ pub trait Handler {
     fn damage(&mut self, damage: Damage);
     /// The ring is empty for now.
     fn idle(&mut self);
+    /// What the last record taught of a slot's interests, to be told to the module.
+    fn interest(&mut self) -> Option<Wanted> {
+        None
+    }
+    /// Whether all interests told so far may be wrong; asked once per draining.
+    fn forgets_interest(&mut self) -> bool {
+        false
+    }
     /// Whether the module is to forget what it sent, so that everything comes again; asked once per draining.
     fn wants_reset(&mut self) -> bool {
         false
     }
+}
+
+/// The classes of events that are wanted of the task in a slot, for one generation of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub slot: u16,
+    pub generation: u32,
+    pub mask: u64,
 }
 
 const RING: Token = Token(0);
@@ -87,12 +104,21 @@ impl<M: Memory + AsRawFd> CpuLoop<M> {
     fn drain(&mut self, handler: &mut impl Handler) {
         loop {
             match self.ring.next_record() {
-                Ok(Some(record)) => handler.record(record),
+                Ok(Some(record)) => {
+                    handler.record(record);
+                    if let Some(Wanted { slot, generation, mask }) = handler.interest() {
+                        self.ring.set_interest(slot, generation, mask);
+                    }
+                }
                 Ok(None) => break,
                 Err(damage) => handler.damage(damage),
             }
         }
         self.ring.release();
+        if handler.forgets_interest() {
+            // No slot ever has generation 0.
+            (0..FSN_SLOTS as u16).for_each(|slot| self.ring.set_interest(slot, 0, 0));
+        }
         if handler.wants_reset() {
             self.ring.request_reset();
         }

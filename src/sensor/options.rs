@@ -144,6 +144,10 @@ pub struct Options {
     #[arg(long, requires = "bench")]
     pub json: bool,
 
+    /// Have the module send every event that some rule listens to, also where no rule can match in its task
+    #[arg(long)]
+    pub no_pushdown: bool,
+
     /// Print what a bug report should have (versions, system, configuration, rules) as JSON and exit
     #[arg(long)]
     pub support: bool,

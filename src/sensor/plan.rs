@@ -149,7 +149,7 @@ pub fn plan(config: &Config, loaded: &LoadedRules, style: &Style) -> Result<Plan
 
     let mut warnings = Vec::new();
     let wanted = wanted(&config.base_syscalls, &program, &mut warnings);
-    let driver = driver_config(config, &wanted, program.event_codes(), &features);
+    let driver = driver_config(config, &wanted, &program, &features);
     warn_of_silent_rules(loaded, selection.rules(), &program, &wanted, &mut warnings);
     let rows = table::syscalls().iter().filter(|s| wanted.contains(s.sc));
     let mut captured: Vec<&'static str> = rows.map(table::syscall_name).collect();
@@ -279,7 +279,8 @@ fn warn_of_silent_rules(
     }
 }
 
-fn driver_config(config: &Config, wanted: &CodeSet, codes: &CodeSet, features: &Features) -> fsn_config {
+fn driver_config(config: &Config, wanted: &CodeSet, program: &Program, features: &Features) -> fsn_config {
+    let codes = program.event_codes();
     let by_name = |name| types::codes_of_event(name).iter().any(|EventCode(code)| codes.contains(*code));
     let is_call = |s: &&abi::fsn_syscall_def| s.flags & abi::FSN_SC_TRACEPOINT == 0;
     let mut tracepoints = 0;
@@ -296,7 +297,12 @@ fn driver_config(config: &Config, wanted: &CodeSet, codes: &CodeSet, features: &
     let mut capture = abi::FSN_CAP_LINEAGE;
     capture |= if features.env { abi::FSN_CAP_ENV } else { 0 };
     capture |= if features.data { abi::FSN_CAP_DATA } else { 0 };
+    let mut class = [0; abi::FSN_SYSCALLS as usize];
+    for call in table::syscalls() {
+        class[usize::from(call.sc)] = program.class_of(call.event);
+    }
     fsn_config {
+        class,
         tracepoints,
         features: capture,
         snaplen: config.snaplen,

@@ -37,6 +37,8 @@ pub struct Run<'c> {
     pub module: Option<PathBuf>,
     /// Neither load nor unload.
     pub no_load: bool,
+    /// Let the module leave out events that no rule can match.
+    pub pushdown: bool,
     /// Record everything to this file.
     pub record: Option<PathBuf>,
     /// Stop after this long.
@@ -60,8 +62,14 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
     clock.update(|| device.info().map(|info| info.clock)).map_err(text)?;
     let driver = run.plan.driver;
     let matches: Box<[AtomicU64]> = run.plan.forms.iter().map(|_| AtomicU64::new(0)).collect();
-    let shared =
-        Arc::new(Shared { plan: run.plan, path_views: config.path_views, match_all: config.match_all, clock, matches });
+    let shared = Arc::new(Shared {
+        plan: run.plan,
+        path_views: config.path_views,
+        match_all: config.match_all,
+        pushdown: run.pushdown,
+        clock,
+        matches,
+    });
     let recorder = recorder(run.record.as_deref(), config)?;
     let make = {
         let tap = recorder.as_ref().map(Recorder::tap);
@@ -283,12 +291,13 @@ impl Finished {
         log::write(
             Level::Info,
             format_args!(
-                "statistics: {} events, {} task and {} exec records, {} wake-ups; lost {}; {} events without task, \
-                 {} broken records, {} damaged places; {} alerts dropped",
+                "statistics: {} events, {} task and {} exec records, {} wake-ups; {} events that no rule could match were \
+                 not sent; lost {}; {} events without task, {} broken records, {} damaged places; {} alerts dropped",
                 c.events,
                 c.tasks,
                 c.execs,
                 c.wakeups,
+                c.filtered[abi::FSN_FILTERED_MASK as usize],
                 drops::describe(&c.drops),
                 seen.without_task,
                 seen.broken,

@@ -4,10 +4,11 @@
 //! their working size; `tests/hot_path.rs` counts.
 
 use super::clock::SharedClock;
-use super::cpu_loop::Handler;
+use super::cpu_loop::{Handler, Wanted};
 use super::log::{self, Level};
 use super::plan::Plan;
 use super::record::Tap;
+use crate::driver::abi::FSN_SLOTS;
 use crate::driver::ring::{self, Damage};
 use crate::event::fields;
 use crate::event::live::{Host, LiveEvent, PathView};
@@ -29,6 +30,8 @@ pub struct Shared {
     pub path_views: bool,
     /// Every rule that matches alerts, not the first only.
     pub match_all: bool,
+    /// Tell the module which events no rule can match.
+    pub pushdown: bool,
     pub clock: SharedClock,
     /// Alerts per rule.
     pub matches: Box<[AtomicU64]>,
@@ -70,6 +73,10 @@ pub struct Watch {
     /// Wall time of the event before.
     previous: u64,
     reset_asked: bool,
+    /// By slot: the generation whose interests were told.
+    told: Box<[u32]>,
+    interest: Option<Wanted>,
+    forget: bool,
     tap: Option<Tap>,
     seen: Seen,
 }
@@ -95,6 +102,9 @@ impl Watch {
             matched_opened: Vec::new(),
             previous: 0,
             reset_asked: false,
+            told: vec![0; FSN_SLOTS as usize].into(),
+            interest: None,
+            forget: false,
             tap: None,
             seen: Seen::default(),
         }
@@ -133,11 +143,21 @@ impl Watch {
         }
         let program = &self.shared.plan.program;
         self.seen.without_task += u64::from(event.task().is_none());
-        if program.is_known_dead(&event, &self.context) && !recorded(&self.tap) {
+        self.matched.clear();
+        let mut dead = program.is_known_dead(&event, &self.context);
+        if !dead {
+            program.evaluate(&event, &mut self.context, &self.arena, |rule| self.matched.push(rule));
+            dead = self.matched.is_empty() && program.is_known_dead(&event, &self.context);
+        }
+        if dead && !recorded(&self.tap) {
+            if let Some((slot, generation)) = unheard(&self.shared, &self.told, &event).filter(|_| self.tap.is_none()) {
+                let mask = program.interest(&event, &mut self.context, &self.arena);
+                self.told[usize::from(slot)] = generation;
+                self.interest = Some(Wanted { slot, generation, mask });
+            }
+            self.arena.reset();
             return;
         }
-        self.matched.clear();
-        program.evaluate(&event, &mut self.context, &self.arena, |rule| self.matched.push(rule));
         let two_paths = self.shared.path_views && event.paths_differ(&self.arena);
         if two_paths {
             let opened = event.with_paths(PathView::AsOpened);
@@ -166,6 +186,14 @@ impl Watch {
         }
         self.arena.reset();
     }
+}
+
+/// Slot and generation of an event's task, if its interests have not been told yet.
+fn unheard(shared: &Shared, told: &[u32], event: &LiveEvent<'_>) -> Option<(u16, u32)> {
+    let head = event.record().head;
+    let slot = head.h.slot;
+    let known = *told.get(usize::from(slot))?;
+    (shared.pushdown && known != head.gen_).then_some((slot, head.gen_))
 }
 
 /// A rule fires once if it holds for one of the two paths; of the rules for which either holds the first fires, or all,
@@ -214,8 +242,20 @@ impl Handler for Watch {
 
     fn idle(&mut self) {
         self.host.clock = self.shared.clock.get();
-        self.host.users.refresh(Instant::now());
+        // Rules may see other names now, and be live where they were not.
+        self.forget |= self.host.users.refresh(Instant::now());
         self.tap.iter_mut().for_each(Tap::flush);
+    }
+
+    fn interest(&mut self) -> Option<Wanted> {
+        self.interest.take()
+    }
+
+    fn forgets_interest(&mut self) -> bool {
+        if self.forget {
+            self.told.fill(0);
+        }
+        std::mem::take(&mut self.forget)
     }
 
     fn wants_reset(&mut self) -> bool {
