@@ -200,7 +200,7 @@ fn a_match_starts_a_recording_that_ends_in_time() {
     drop(tap);
     recorder.finish();
     assert!(lasts > 0);
-    let file = format!("{prefix}_{:020}_{:010}.scap", times[2], 2);
+    let file = format!("{prefix}_{:020}_{:020}.scap", times[2], 2);
     assert_eq!(read(Path::new(&file)).0, times[2..=6]);
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
 }

@@ -12,8 +12,8 @@ const TOO_LONG: &[u8] = b"/DIR_TOO_LONG/FILENAME_TOO_LONG";
 /// What stands for a directory that is not known.
 pub const UNKNOWN_DIR: &[u8] = b"<UNKNOWN>";
 
-/// `path` as seen from the directory `base`, without `.`, `..` and superfluous slashes. A base that is not absolute
-/// (an unknown one) is put in front as it is.
+/// `path` as seen from the directory `base`, without `.`, `..` and superfluous slashes. An unknown base is put in front as it
+/// is; to any other that is not absolute the path's names are joined as they come.
 pub fn absolute<'a>(base: &[u8], path: &'a [u8], arena: &'a Bump) -> &'a [u8] {
     let rooted = path.first() == Some(&b'/');
     if rooted && is_tidy(path) {
@@ -21,9 +21,13 @@ pub fn absolute<'a>(base: &[u8], path: &'a [u8], arena: &'a Bump) -> &'a [u8] {
     }
     let mut text = ArenaText::with_capacity(base.len() + path.len() + 2, arena);
     if !rooted {
-        if base.first() != Some(&b'/') {
+        if base == UNKNOWN_DIR {
             text.push(base);
             text.push(path);
+            return cut(text.finish());
+        }
+        if base.first() != Some(&b'/') {
+            join_relative(base, path, &mut text);
             return cut(text.finish());
         }
         push_components(base, &mut text);
@@ -33,6 +37,30 @@ pub fn absolute<'a>(base: &[u8], path: &'a [u8], arena: &'a Bump) -> &'a [u8] {
         text.push(b"/");
     }
     cut(text.finish())
+}
+
+/// The first name continues the base: one that is a directory ends in a slash.
+fn join_relative(base: &[u8], path: &[u8], text: &mut ArenaText<'_>) {
+    text.push(base);
+    let mut first = true;
+    for component in path.split(|b| *b == b'/') {
+        match component {
+            b"" | b"." => continue,
+            b".." => {
+                let so_far = text.as_bytes();
+                let end = so_far.iter().rposition(|b| *b != b'/').map_or(0, |at| at + 1);
+                let parent = memchr::memrchr(b'/', &so_far[..end]).map_or(0, |at| at + 1);
+                text.truncate(parent);
+            }
+            name => {
+                if !first && !text.is_empty() && !text.as_bytes().ends_with(b"/") {
+                    text.push(b"/");
+                }
+                text.push(name);
+            }
+        }
+        first = false;
+    }
 }
 
 fn cut(path: &[u8]) -> &[u8] {
@@ -115,6 +143,10 @@ mod tests {
             ("/a", "/b/", "/b"),
             ("<UNKNOWN>", "a/../b", "<UNKNOWN>a/../b"),
             ("<UNKNOWN>", "/b", "/b"),
+            ("", "a/b", "a/b"),
+            ("a", "b/../../c", "c"),
+            ("a//", "b//c/.", "a//b/c"),
+            ("x/y/", "../z", "x/z"),
             ("", "b", "b"),
         ] {
             let got = absolute(base.as_bytes(), path.as_bytes(), &arena);

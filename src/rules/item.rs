@@ -43,6 +43,14 @@ impl Priority {
             Priority::Debug => "Debug",
         }
     }
+
+    /// The word of the statistics at the end of a run.
+    pub const fn short(self) -> &'static str {
+        match self {
+            Priority::Informational => "Info",
+            other => other.as_str(),
+        }
+    }
 }
 
 impl FromStr for Priority {

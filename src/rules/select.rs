@@ -31,7 +31,7 @@ impl Selected {
 }
 
 /// Only `*` is special in the names of rules.
-fn wildcard(pattern: &str) -> Glob {
+pub fn wildcard(pattern: &str) -> Glob {
     let escaped: Vec<u8> = pattern
         .bytes()
         .flat_map(|b| match b {

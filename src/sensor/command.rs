@@ -2,15 +2,15 @@
 
 use super::config::{self, Config};
 use super::log::{self, Level};
-use super::options::{Options, Tool};
+use super::options::{self, Options, Tool};
 use super::plan;
 use super::run::{Run, hostname, run};
 use super::{listing, records, replay};
 use crate::bench;
 use crate::kit::command as kit;
+use crate::rules::describe::describe;
 use crate::rules::result::results_json;
 use crate::rules::{FileResult, LoadedRules};
-use clap::Parser;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// The program.
 pub fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    let options = match options::parse(std::env::args_os()) {
         Ok(options) => options,
         Err(error) => {
             let _ = error.print();
@@ -56,6 +56,19 @@ fn act(options: &Options) -> Result<(), String> {
     if options.ignored {
         return print(&listing::ignored_syscalls());
     }
+    if options.config_schema {
+        return print(&listing::config_schema());
+    }
+    if options.rule_schema {
+        return print(&listing::rule_schema());
+    }
+    if options.list_plugins {
+        return print(&listing::plugins());
+    }
+    if let Some(name) = &options.plugin_info {
+        return print(&listing::plugin_info(name)?);
+    }
+    check_sources(options)?;
     if options.list_events {
         return print(&listing::events(listing::format(options)));
     }
@@ -88,9 +101,9 @@ fn act(options: &Options) -> Result<(), String> {
     let environment = plan::environment(&config, options.print.as_deref());
     if !options.validate.is_empty() {
         let files = plan::rules_files(&options.validate)?;
-        return validate(&files, &config, &environment, options.verbose);
+        return validate(&files, &config, &environment, options);
     }
-    for warning in &loaded.warnings {
+    for warning in loaded.schema.iter().chain(&loaded.warnings) {
         log::write(Level::Warning, format_args!("{warning}"));
     }
     for info in &loaded.infos {
@@ -98,7 +111,9 @@ fn act(options: &Options) -> Result<(), String> {
     }
     let files = if options.rules.is_empty() { config.rules_paths() } else { plan::rules_files(&options.rules)? };
     if files.is_empty() {
-        return Err("no rules: none of the files of rules_files exists; name one with -r".to_owned());
+        return Err("no rules: none of the files of rules_files exists. You must specify at least one rules file: in \
+                    rules_files, or with -r"
+            .to_owned());
     }
     let rules = load_rules(&files, &environment)?;
     if options.describe_all || options.describe.is_some() {
@@ -154,7 +169,9 @@ fn measure(options: &Options, mode: bench::Mode, file: Option<&Path>) -> Result<
     let config = loaded.map_err(|e| e.to_string())?.config;
     let rules = if options.rules.is_empty() { config.rules_paths() } else { plan::rules_files(&options.rules)? };
     if rules.is_empty() {
-        return Err("no rules: none of the files of rules_files exists; name one with -r".to_owned());
+        return Err("no rules: none of the files of rules_files exists. You must specify at least one rules file: in \
+                    rules_files, or with -r"
+            .to_owned());
     }
     let report = bench::run(&bench::Request {
         mode,
@@ -164,6 +181,20 @@ fn measure(options: &Options, mode: bench::Mode, file: Option<&Path>) -> Result<
         time: Duration::from_secs(options.bench_seconds),
     })?;
     print(&if options.json { format!("{}\n", report.json()) } else { report.text() })
+}
+
+/// `--enable-source` and `--disable-source`: there is one source, and it cannot be the one to be left out. A replay heeds neither.
+fn check_sources(options: &Options) -> Result<(), String> {
+    let (enabled, disabled) = (&options.enable_source, &options.disable_source);
+    for source in enabled.iter().chain(disabled) {
+        if source != plan::SOURCE {
+            return Err(format!("there is no event source '{source}'; this version has '{}'", plan::SOURCE));
+        }
+    }
+    if disabled.is_empty() || options.replay.is_some() {
+        return Ok(());
+    }
+    Err("--disable-source: no event source is left".to_owned())
 }
 
 /// Writes to standard output; a reader that has gone away is no failure.
@@ -179,24 +210,25 @@ fn validate(
     files: &[PathBuf],
     config: &Config,
     environment: &crate::rules::Environment<'_>,
-    verbose: bool,
+    options: &Options,
 ) -> Result<(), String> {
-    let (results, rules) = plan::load_rules(files, environment);
+    let (results, rules) = plan::validate_rules(files, environment)?;
     let valid = results.iter().all(FileResult::successful);
     if config.json_output {
-        print(&format!("{}\n", results_json(&results)))?;
+        let mut all = results_json(&results);
+        if options.describe_all || options.describe.is_some() {
+            all["falco_describe_results"] = describe(&rules, environment, options.describe.as_deref());
+        }
+        print(&format!("{all}\n"))?;
     } else {
-        let details = |r: &FileResult| verbose || !r.successful();
+        let details = |r: &FileResult| options.verbose || !r.successful();
         print(&results.iter().map(|r| r.text(details(r))).collect::<String>())?;
         for result in results.iter().filter(|r| r.successful() && r.has_warnings()) {
             log::write(Level::Warning, format_args!("{}", result.text(true).trim_end()));
         }
     }
-    match rules {
-        // The results have said it.
-        Err(_) if !valid => Err(String::new()),
-        other => other.map(|_| ()),
-    }
+    // The results have said it.
+    if valid { Ok(()) } else { Err(String::new()) }
 }
 
 fn load_rules(files: &[PathBuf], environment: &crate::rules::Environment<'_>) -> Result<LoadedRules, String> {

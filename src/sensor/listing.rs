@@ -7,7 +7,7 @@ use crate::event::fields::FIELDS;
 use crate::event::types::{Age, EVENTS, EventCode, SYSCALLS};
 use crate::event::value::{ArgKind, FieldDef};
 use crate::rules::describe::{describe, describe_text};
-use crate::rules::{ENGINE_VERSION, Environment, LoadedRules};
+use crate::rules::{BUILT_IN_PLUGINS, ENGINE_VERSION, Environment, LoadedRules};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -122,7 +122,8 @@ pub fn ignored_syscalls() -> String {
 pub fn version(as_json: bool) -> String {
     let abi = format!("{}.{}.0", abi::FSN_ABI_MAJOR, abi::FSN_ABI_MINOR);
     let own = env!("CARGO_PKG_VERSION");
-    let schema = format!("{:08x}", table::hash());
+    // The layout and the table of events have one version; the hash tells builds apart that should not differ.
+    let table = format!("{:08x}", table::hash());
     if as_json {
         let all = json!({
             "falco_version": own,
@@ -131,15 +132,16 @@ pub fn version(as_json: bool) -> String {
             "engine_version": ENGINE_VERSION.split('.').nth(1).unwrap_or_default(),
             "engine_version_semver": ENGINE_VERSION,
             "driver_api_version": abi,
-            "driver_schema_version": schema,
+            "driver_schema_version": abi,
+            "driver_table_hash": table,
             "default_driver_version": own,
         });
         return format!("{all}\n");
     }
     format!(
-        "Falco version: {own} (falco-sensor, {arch})\nLibs version:  {own}\nPlugin API:    0.0.0\n\
-         Engine:        {ENGINE_VERSION}\nDriver:\n  API version:    {abi}\n  Schema version: {schema}\n  \
-         Default driver: {own}\n",
+        "Falco version: {own}\nLibs version:  {own}\nPlugin API:    0.0.0\n\
+         Engine:        {ENGINE_VERSION}\nDriver:\n  API version:    {abi}\n  Schema version: {abi}\n  \
+         Default driver: {own}\n  Event table:    {table}\nProgram:       falco-sensor, {arch}\n",
         arch = std::env::consts::ARCH
     )
 }
@@ -157,6 +159,39 @@ pub fn rules(
         return Err(format!("-l: there is no rule '{name}'"));
     }
     Ok(if as_json { format!("{}\n", describe(loaded, environment, name)) } else { describe_text(loaded, name) })
+}
+
+/// What is built in and counts as a loaded plugin.
+pub fn plugins() -> String {
+    let all: Vec<String> = BUILT_IN_PLUGINS.iter().map(|(name, version)| described_plugin(name, version)).collect();
+    format!("{} Plugins Loaded:\n\n{}", all.len(), all.join("\n"))
+}
+
+/// `--plugin-info`.
+pub fn plugin_info(name: &str) -> Result<String, String> {
+    let found = BUILT_IN_PLUGINS.iter().find(|(known, _)| *known == name);
+    let (name, version) = found.ok_or_else(|| {
+        let known: Vec<&str> = BUILT_IN_PLUGINS.iter().map(|(name, _)| *name).collect();
+        format!("--plugin-info: there is no plugin '{name}'; built in: {}", known.join(", "))
+    })?;
+    Ok(described_plugin(name, version))
+}
+
+fn described_plugin(name: &str, version: &str) -> String {
+    format!(
+        "Name: {name}\nDescription: built into this sensor\nContact: the falco-sensor project\nVersion: {version}\n\
+         Capabilities:\n  - Field Extraction\n"
+    )
+}
+
+/// `--config-schema`: the table of keys as a JSON schema.
+pub fn config_schema() -> String {
+    format!("{:#}\n", super::config::schema::schema())
+}
+
+/// `--rule-schema`.
+pub fn rule_schema() -> String {
+    format!("{:#}\n", crate::rules::schema::schema())
 }
 
 /// `--support`.

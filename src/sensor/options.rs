@@ -3,8 +3,9 @@
 use super::config::Override;
 use crate::bench::Mode;
 use crate::kit::command::RulesCommand;
-use clap::{Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 /// How lists are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -20,6 +21,16 @@ pub enum Tool {
     /// Tools for those who write rules
     #[command(subcommand)]
     Rules(RulesCommand),
+}
+
+/// Takes a command line apart. The help calls the program as it was called: installed in Falco's place it is `falco`.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, clap::Error> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let called = arguments.first().and_then(|path| Path::new(path).file_name()).and_then(|name| name.to_str());
+    let name = called.unwrap_or("falco-sensor");
+    let usage = format!("{name} [OPTION...]\n       {name} rules <COMMAND>");
+    let matches = Options::command().override_usage(usage).try_get_matches_from(arguments)?;
+    Options::from_arg_matches(&matches)
 }
 
 /// Watches the system calls of this host and reports what the rules say.
@@ -75,6 +86,30 @@ pub struct Options {
     /// With --list: names only
     #[arg(short = 'N')]
     pub names_only: bool,
+
+    /// Print the JSON schema of the configuration and exit
+    #[arg(long)]
+    pub config_schema: bool,
+
+    /// Print the JSON schema of rules files and exit
+    #[arg(long)]
+    pub rule_schema: bool,
+
+    /// Watch this event source only; repeatable
+    #[arg(long, value_name = "SOURCE", conflicts_with = "disable_source")]
+    pub enable_source: Vec<String>,
+
+    /// Leave out this event source; repeatable
+    #[arg(long, value_name = "SOURCE")]
+    pub disable_source: Vec<String>,
+
+    /// List the plugins and exit
+    #[arg(long)]
+    pub list_plugins: bool,
+
+    /// Describe one plugin and exit
+    #[arg(long, value_name = "NAME")]
+    pub plugin_info: Option<String>,
 
     /// List the event types and exit
     #[arg(long)]

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The source this sensor watches.
-const SOURCE: &str = "syscall";
+pub const SOURCE: &str = "syscall";
 
 /// Fields put behind every output when the configuration asks for suggested ones.
 const SUGGESTED: [&str; 8] = [
@@ -61,6 +61,22 @@ pub fn load_rules(files: &[PathBuf], environment: &Environment<'_>) -> (Vec<File
     let loaded = loader.finish();
     let required = crate::rules::require::check(&loaded.collected.required_plugins, &crate::rules::built_in_plugins());
     (results, required.map(|()| loaded))
+}
+
+/// Loads `files` for their results: one that is not valid does not keep the next from being looked at. Plugins that are required and
+/// not there end it.
+pub fn validate_rules(
+    files: &[PathBuf],
+    environment: &Environment<'_>,
+) -> Result<(Vec<FileResult>, LoadedRules), String> {
+    let mut loader = Loader::new(environment);
+    let mut results = Vec::new();
+    for file in files {
+        results.push(loader.load_file(file));
+        let required = &loader.loaded().collected.required_plugins;
+        crate::rules::require::check(required, &crate::rules::built_in_plugins())?;
+    }
+    Ok((results, loader.finish()))
 }
 
 /// What rules are loaded against under this configuration; `print` is the text of `-p`.

@@ -269,7 +269,7 @@ impl Files {
 
     fn start(&mut self, time: u64, number: u64, shared: &Shared) {
         let Some(on_match) = self.on_match.as_ref().filter(|_| self.triggered.is_none()) else { return };
-        let path = PathBuf::from(format!("{}_{time:020}_{number:010}.scap", on_match.prefix));
+        let path = path(&on_match.prefix, time, number);
         let made = std::fs::File::create(&path).and_then(|file| {
             let mut writer = Writer::new(io::BufWriter::with_capacity(256 << 10, file), true);
             writer.section(&scan::host(&self.root))?;
@@ -344,6 +344,11 @@ fn hold(chunk: Chunk, pending: &mut Vec<Pending>) {
         pending.push(Pending { time, chunk: bytes.clone(), start, end });
         start = end;
     }
+}
+
+/// Where a recording goes that the event of this time and number starts.
+pub fn path(prefix: &str, time: u64, number: u64) -> PathBuf {
+    format!("{prefix}_{time:020}_{number:020}.scap").into()
 }
 
 fn failed(path: &Path, error: &io::Error) {

@@ -72,7 +72,7 @@ pub fn run(
         if now >= end {
             break;
         }
-        if now >= tick {
+        if now > tick {
             // Seconds in which nothing happened are not looked at one by one.
             tick = now + SECOND;
             let verdict = monitor.second(&counters, started + Duration::from_nanos(now.saturating_sub(first)));

@@ -18,7 +18,7 @@ pub fn alerts(forms: &[Option<RuleForm>], counts: &[u64]) -> String {
     for priority in Priority::ALL {
         let count: u64 = fired.iter().filter(|(form, _)| form.priority == priority).map(|(_, count)| count).sum();
         if count > 0 {
-            let _ = writeln!(text, "   {}: {count}", priority.as_str().to_uppercase());
+            let _ = writeln!(text, "   {}: {count}", priority.short().to_uppercase());
         }
     }
     text.push_str("Triggered rules by rule name:\n");
@@ -46,10 +46,11 @@ mod tests {
             hostname: String::new(),
         };
         let form = |name, priority| Some(RuleForm::new(RuleParts { name, ..RuleParts::default() }, priority, &style));
-        let forms = [form("a", Priority::Notice), None, form("b", Priority::Error), form("c", Priority::Notice)];
+        let forms =
+            [form("a", Priority::Notice), None, form("b", Priority::Informational), form("c", Priority::Notice)];
         assert_eq!(
             alerts(&forms, &[2, 0, 1, 0]),
-            "Events detected: 3\nRule counts by severity:\n   ERROR: 1\n   NOTICE: 2\n\
+            "Events detected: 3\nRule counts by severity:\n   NOTICE: 2\n   INFO: 1\n\
              Triggered rules by rule name:\n   a: 2\n   b: 1\n"
         );
     }

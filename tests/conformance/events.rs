@@ -1,7 +1,7 @@
 //! Scripts of `filter-eval.jsonl`, kind `events`: a process list and events given to the inspector, and what fields, conditions and
 //! output formats make of them at that point.
 
-use super::conformance::{base64, bytes, text};
+use super::data::{base64, bytes, text};
 use bumpalo::Bump;
 use falco_sensor::capture::fd::Fd;
 use falco_sensor::capture::thread::Thread;

@@ -1,6 +1,6 @@
 //! falco-hub from outside: the program is started, fed, killed, and what arrives is looked at.
 
-#[path = "../conformance/mod.rs"]
+#[path = "../conformance/tally.rs"]
 mod conformance;
 mod delivery;
 mod documents;

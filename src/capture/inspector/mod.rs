@@ -303,8 +303,12 @@ impl Inspector {
     pub fn before(&mut self, event: &Event<'_>) -> Subject {
         self.host.cpu = u32::from(event.cpu);
         let action = ACTIONS.get(usize::from(event.code.0)).copied().unwrap_or(Action::Nothing);
-        let hidden =
-            matches!(action, Action::User(_) | Action::Group(_) | Action::Enter) || event.flags & STATE_ONLY != 0;
+        let hidden = match action {
+            Action::User(_) | Action::Group(_) => true,
+            // Those of the oldest captures tell nothing that their exits could use; rules see them, as in Falco.
+            Action::Enter => event.params().any(|param| !param.is_empty()),
+            _ => false,
+        } || event.flags & STATE_ONLY != 0;
         if !hidden && self.host.first_event == 0 {
             self.host.first_event = event.time;
         }

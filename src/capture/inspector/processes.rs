@@ -201,10 +201,13 @@ impl Inspector {
             subject.thread = Some(main);
         }
         let asked = enter.and_then(|enter| self.asked_to_run(&enter, id));
+        let maker = named.signed(Column::Ptid).filter(|tid| self.threads.find(*tid).is_some());
         let thread = self.threads.get_mut(id);
         let old = thread.image.clone();
         if thread.unknown {
             thread.cwd = Rc::from(*b"");
+            // Nothing else tells who made it; one that is not known is no parent.
+            thread.ptid = maker.unwrap_or(thread.ptid);
         }
         thread.unknown = false;
         thread.pid = pid;

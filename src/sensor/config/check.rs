@@ -6,6 +6,8 @@ use super::tree::{ConfigError, Node, Value};
 /// What should be said about a configuration that is good enough to start with.
 #[derive(Debug, Default, PartialEq)]
 pub struct Remarks {
+    /// Keys that there are none of.
+    pub schema: Vec<ConfigError>,
     pub warnings: Vec<ConfigError>,
     /// Keys about machinery that this sensor does not have: nothing is lost.
     pub infos: Vec<ConfigError>,
@@ -26,7 +28,7 @@ fn check_key(pattern: String, key: &str, node: &Node, remarks: &mut Remarks) -> 
         check_value(row, node)?;
         remark(row, node, remarks);
         if row.kind == Kind::MapList {
-            for item in node.items() {
+            for item in node.maps() {
                 for (key, child) in item.entries() {
                     check_key(format!("{pattern}[].{key}"), key, child, remarks)?;
                 }
@@ -47,7 +49,7 @@ fn check_key(pattern: String, key: &str, node: &Node, remarks: &mut Remarks) -> 
     let parent = pattern.len() - key.len();
     let meant = similar(&pattern[..parent], key);
     let hint = meant.map_or_else(String::new, |meant| format!(": '{meant}' is one"));
-    remarks.warnings.push(ConfigError::new(&node.place, format!("unknown key '{pattern}', ignored{hint}")));
+    remarks.schema.push(ConfigError::new(&node.place, format!("unknown key '{pattern}', ignored{hint}")));
     Ok(())
 }
 
@@ -73,6 +75,7 @@ fn check_value(row: &Key, node: &Node) -> Result<(), ConfigError> {
         (Kind::TextList, Value::Scalar { .. }) => Ok(()),
         (Kind::TextList, Value::Seq(items)) if items.iter().all(|i| i.text().is_some()) => Ok(()),
         (Kind::TextList, _) => wrong("a sequence of texts"),
+        (Kind::MapList, Value::Map(_)) => Ok(()),
         (Kind::MapList, Value::Seq(items)) if items.iter().all(|i| matches!(i.value, Value::Map(_))) => Ok(()),
         (Kind::MapList, _) => wrong("a sequence of maps"),
     }
@@ -140,8 +143,9 @@ mod tests {
         let tree = Node::parse(text, "f").expect("valid YAML");
         let remarks = check(&tree).map_err(|e| e.to_string())?;
         Ok(remarks
-            .warnings
+            .schema
             .iter()
+            .chain(&remarks.warnings)
             .map(|e| format!("warning {e}"))
             .chain(remarks.infos.iter().map(|e| format!("info {e}")))
             .collect())

@@ -18,7 +18,7 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A sequence of texts; one text is taken for a sequence of one.
     TextList,
-    /// A sequence of maps, whose keys have rows of their own.
+    /// A sequence of maps, whose keys have rows of their own; one map is taken for a sequence of one.
     MapList,
     /// Read by code of its own.
     Anything,

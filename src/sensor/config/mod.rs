@@ -6,6 +6,7 @@
 pub mod check;
 pub mod keys;
 pub mod merge;
+pub mod schema;
 pub mod tree;
 
 use super::record::OnMatch;
@@ -134,6 +135,8 @@ pub struct Loaded {
     pub config: Config,
     pub tree: Node,
     pub files: Vec<PathBuf>,
+    /// What does not fit the table of keys and is ignored.
+    pub schema: Vec<ConfigError>,
     pub warnings: Vec<ConfigError>,
     pub infos: Vec<ConfigError>,
 }
@@ -150,13 +153,13 @@ pub fn read(text: &str, name: &Path) -> Result<Loaded, ConfigError> {
 }
 
 fn checked(merged: merge::Merged) -> Result<Loaded, ConfigError> {
-    let merge::Merged { tree, files, mut warnings } = merged;
+    let merge::Merged { tree, files, warnings: mut schema } = merged;
     let mut remarks = check::check(&tree)?;
-    warnings.append(&mut remarks.warnings);
-    let mut reader = Reader { tree: &tree, infos: remarks.infos, warnings };
+    schema.append(&mut remarks.schema);
+    let mut reader = Reader { tree: &tree, infos: remarks.infos, warnings: remarks.warnings };
     let config = reader.config()?;
     let Reader { infos, warnings, .. } = reader;
-    Ok(Loaded { config, files, warnings, infos, tree })
+    Ok(Loaded { config, files, schema, warnings, infos, tree })
 }
 
 /// The configuration file to use when none is named.
@@ -344,7 +347,7 @@ impl Reader<'_> {
 
     fn selection(&self) -> Result<Vec<Selection>, ConfigError> {
         let mut selection = Vec::new();
-        for item in self.node("rules").map_or(&[][..], Node::items) {
+        for item in self.node("rules").map_or(&[][..], Node::maps) {
             let usage = "an entry of rules is {enable: {rule: NAME}}, {enable: {tag: TAG}} or the same with disable";
             let refused = || ConfigError::new(&item.place, usage);
             let (op, what) = match item.entries() {
@@ -375,7 +378,7 @@ impl Reader<'_> {
     }
 
     fn append_output(&self) -> Result<Vec<AppendOutput>, ConfigError> {
-        self.node("append_output").map_or(&[][..], Node::items).iter().map(append_entry).collect()
+        self.node("append_output").map_or(&[][..], Node::maps).iter().map(append_entry).collect()
     }
 
     fn static_fields(&self) -> Result<Vec<(String, String)>, ConfigError> {
@@ -447,7 +450,7 @@ impl Reader<'_> {
         if address.parse::<std::net::IpAddr>().is_err() {
             return self.error("webserver.listen_address", format!("'{address}' is not an IP address"));
         }
-        let plugins = self.node("plugins").map_or(&[][..], Node::items);
+        let plugins = self.node("plugins").map_or(&[][..], Node::maps);
         let mut names = Vec::new();
         for plugin in plugins {
             let part = |key: &str| plugin.child(key).and_then(Node::text);

@@ -149,6 +149,14 @@ impl Node {
         }
     }
 
+    /// The elements of a sequence; one map is taken for a sequence of one.
+    pub fn maps(&self) -> &[Node] {
+        match &self.value {
+            Value::Map(_) => std::slice::from_ref(self),
+            _ => self.items(),
+        }
+    }
+
     pub fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar { text, .. } => Some(text),
@@ -178,7 +186,10 @@ impl Node {
         let blank = || Node { value: Value::Null, place: place.clone() };
         let next = match step {
             Step::Key(key) => {
-                if matches!(self.value, Value::Null) {
+                // As Falco has it: a key for a sequence of maps makes it one map with this key alone.
+                let maps =
+                    matches!(&self.value, Value::Seq(items) if items.iter().all(|i| matches!(i.value, Value::Map(_))));
+                if maps || self.value == Value::Null {
                     self.value = Value::Map(Vec::new());
                 }
                 let Value::Map(entries) = &mut self.value else {
@@ -375,5 +386,7 @@ mod tests {
         assert!(set(&mut tree, "s[5]", "x").is_err());
         assert!(set(&mut tree, "s.k", "x").is_err());
         assert!(set(&mut tree, "a.b.c", "x").is_err());
+        assert_eq!(set(&mut tree, "new.j", "5"), Ok(()));
+        assert_eq!(serde_json::Value::from(&tree)["new"], serde_json::json!({"j": 5}));
     }
 }

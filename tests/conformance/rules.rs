@@ -1,45 +1,25 @@
 //! Rules files against the conformance data set: loading, validating, plugin requirements.
 
-mod conformance;
-
-use conformance::{Outcome, Tally, check, text};
+use super::data::{self, Outcome, check, strings, text, unknown};
 use falco_sensor::filter::RuleIndex;
 use falco_sensor::rules::item::PluginVersion;
 use falco_sensor::rules::output::{Append, ExtraText};
-use falco_sensor::rules::{Environment, FileResult, Loader, Priority, Selection, describe, require};
+use falco_sensor::rules::{Environment, Loader, Priority, Selection, describe, require};
+use falco_sensor::sensor::config::tree::{Step, parse_path};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-#[test]
-fn rules_files() {
-    let mut tally = Tally::default();
-    for case in conformance::cases("engine.jsonl") {
-        let outcome = match text(&case, "kind") {
-            "rules_load" => rules_load(&case),
-            "validate" => validate(&case),
-            "plugin_requirements" => plugin_requirements(&case),
-            _ => continue,
-        };
-        tally.add(&case, outcome);
-    }
-    assert_eq!(tally.finish(), 0);
-}
-
-fn paths(case: &Value, key: &str) -> Vec<PathBuf> {
-    let root = conformance::root().unwrap_or_default();
+pub fn paths(case: &Value, key: &str) -> Vec<PathBuf> {
+    let root = data::root().unwrap_or_default();
     strings(&case[key]).into_iter().map(|file| root.join(file)).collect()
-}
-
-fn strings(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
 fn optional(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn environment(case: &Value) -> Result<Environment<'static>, &'static str> {
+fn environment(case: &Value) -> Result<Environment<'static>, Outcome> {
     let mut env = Environment::syscalls();
     for step in case["setup"].as_array().into_iter().flatten() {
         let args = &step["args"];
@@ -68,17 +48,17 @@ fn environment(case: &Value) -> Result<Environment<'static>, &'static str> {
                 entry.source = optional(&word(1));
                 entry.fields.push(ExtraText { name: word(0), text: format!("%{}", word(0)), raw: true });
             }
-            _ => return Err("a setup this test does not know"),
+            other => return Err(unknown("setup", other)),
         }
         env.output.entries.push(entry);
     }
     Ok(env)
 }
 
-fn rules_load(case: &Value) -> Outcome {
+pub fn rules_load(case: &Value) -> Outcome {
     let env = match environment(case) {
         Ok(env) => env,
-        Err(why) => return Outcome::Skipped(why),
+        Err(why) => return why,
     };
     let mut loader = Loader::new(&env);
     let result = loader.load_file(&paths(case, "rules")[0]);
@@ -104,7 +84,7 @@ fn rules_load(case: &Value) -> Outcome {
                 match wanted.as_str() {
                     Some("ok") => valid,
                     Some("failed") => !valid,
-                    _ => return Outcome::Skipped("a schema verdict this test does not know"),
+                    other => return unknown("schema verdict", other.unwrap_or("")),
                 }
             }
             "compiled_condition" => wanted.as_object().into_iter().flatten().all(|(name, condition)| {
@@ -141,7 +121,7 @@ fn rules_load(case: &Value) -> Outcome {
                 }
                 true
             }
-            _ => return Outcome::Skipped("an expectation this test does not know"),
+            other => return unknown("expectation", other),
         };
         if !ok {
             return fail(key);
@@ -151,13 +131,27 @@ fn rules_load(case: &Value) -> Outcome {
 }
 
 /// Follows a path into a description.
-fn described(description: &Value, want: &Value) -> Result<(), String> {
+pub fn described(description: &Value, want: &Value) -> Result<(), String> {
     let mut at = description;
-    for part in want["path"].as_array().into_iter().flatten() {
-        at = match part {
-            Value::String(key) => &at[key],
-            part => &at[part.as_u64().unwrap_or(0) as usize],
-        };
+    // A list of keys and indexes, or one text of them.
+    match &want["path"] {
+        Value::Array(parts) => {
+            for part in parts {
+                at = match part {
+                    Value::String(key) => &at[key],
+                    part => &at[part.as_u64().unwrap_or(0) as usize],
+                };
+            }
+        }
+        path => {
+            for step in parse_path(path.as_str().unwrap_or(""))? {
+                at = match step {
+                    Step::Key(key) => &at[key],
+                    Step::Index(index) => &at[index],
+                    Step::Append => &Value::Null,
+                };
+            }
+        }
     }
     let ok = if let Some(len) = want["len"].as_u64() {
         at.as_array().is_some_and(|a| a.len() as u64 == len)
@@ -203,7 +197,7 @@ fn steps(case: &Value, loader: &Loader<'_>) -> Outcome {
                 let tags = strings(&args[0]);
                 by(&|r| tags.iter().any(|t| r.tags.contains(t)))
             }
-            _ => return Outcome::Skipped("a step this test does not know"),
+            other => return unknown("step", other),
         };
         let set = sets.entry(args[2].as_str().unwrap_or("").to_owned()).or_insert_with(Selection::none);
         set.set(chosen, args[1] == Value::Bool(true));
@@ -211,66 +205,7 @@ fn steps(case: &Value, loader: &Loader<'_>) -> Outcome {
     Outcome::Passed
 }
 
-/// `wording`: do messages have to be the same?
-fn has_entry(results: &[FileResult], want: &Value, errors: bool, wording: bool) -> bool {
-    let fits = |code: &str, message: &str, context: &falco_sensor::rules::result::Context| {
-        let item = want["item_type"].as_str();
-        let name = want["item_name"].as_str();
-        want["code"].as_str().is_none_or(|c| c == code)
-            && (!wording || want["message"].as_str().is_none_or(|m| m == message))
-            && want["message_contains"].as_str().is_none_or(|m| message.contains(m))
-            && context
-                .locations
-                .iter()
-                .any(|l| item.is_none_or(|i| i == l.item_type) && name.is_none_or(|n| n == l.item_name))
-    };
-    results.iter().any(|r| match errors {
-        true => r.errors.iter().any(|e| fits(e.code.symbol(), &e.message, &e.context)),
-        false => r.warnings.iter().any(|w| fits(w.code.symbol(), &w.message, &w.context)),
-    })
-}
-
-fn validate(case: &Value) -> Outcome {
-    // Cases of an older Falco whose expectation is known to differ today are covered by their current twins.
-    if !case["differs_from_current"].is_null() {
-        return Outcome::Skipped("belongs to an older version and differs today");
-    }
-    if case["needs"].as_array().is_some_and(|needs| !needs.is_empty()) {
-        return Outcome::Skipped("needs a plugin");
-    }
-    // Messages were worded differently then; what has no twin among today's cases is held to code and item.
-    let wording = !text(case, "era").starts_with("falco 0.3") || !case["current_port"].is_null();
-    let env = Environment::syscalls();
-    let mut loader = Loader::new(&env);
-    let results: Vec<FileResult> = paths(case, "validate_rules").iter().map(|p| loader.load_file(p)).collect();
-    let all = || results.iter().map(|r| r.text(true)).collect::<String>();
-    let expected = &case["expected"];
-    let failed = results.iter().any(|r| !r.successful());
-    if expected["exit_status"].as_u64().is_some_and(|status| (status != 0) != failed) {
-        return Outcome::Failed(all());
-    }
-    let validation = &expected["validation"];
-    for (key, errors) in [("errors", true), ("warnings", false)] {
-        for want in validation[key].as_array().into_iter().flatten() {
-            if !want["message_matches"].is_null() {
-                return Outcome::Skipped("a message given as a pattern");
-            }
-            if !has_entry(&results, want, errors, wording) {
-                return Outcome::Failed(format!("{want}; says:\n{}", all()));
-            }
-        }
-    }
-    let count = |key: &str, n: usize| validation[key].as_u64().is_none_or(|want| want == n as u64);
-    let sizes = count("error_count", results.iter().map(|r| r.errors.len()).sum())
-        && count("warning_count", results.iter().map(|r| r.warnings.len()).sum());
-    let verdicts = validation["results"].as_array().into_iter().flatten().all(|want| {
-        let at = want["index"].as_u64().unwrap_or(0) as usize;
-        results.get(at).is_some_and(|r| Value::Bool(r.successful()) == want["successful"])
-    });
-    check(sizes && verdicts, all)
-}
-
-fn plugin_requirements(case: &Value) -> Outcome {
+pub fn plugin_requirements(case: &Value) -> Outcome {
     let env = Environment::syscalls();
     let mut loader = Loader::new(&env);
     let result = loader.load_file(&paths(case, "rules")[0]);

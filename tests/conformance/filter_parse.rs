@@ -1,66 +1,28 @@
-//! The condition language against the conformance data set: parsing, printing, typing, inference, evaluation of
-//! made-up fields.
+//! `filter-parse.jsonl`: parsing, printing, escaping, compiling, inference of event types, warnings.
 
-mod conformance;
-#[path = "conformance/events.rs"]
-mod events;
-
-use bumpalo::Bump;
-use conformance::{Outcome, Tally, base64, bytes, check, text};
-use falco_sensor::event::value::{
-    ArgKind, Depends, Extract, FieldDef, FieldFlags, FieldId, FieldUse, Multi, Scope, Type, Value as Val,
-};
+use super::data::{Outcome, base64, bytes, check, text, unknown};
+use super::mock::Mock;
 use falco_sensor::filter::ast::{Expr, Operand, Pos, Right, Text, TransformerName};
 use falco_sensor::filter::details::Details;
 use falco_sensor::filter::lower::Lower;
-use falco_sensor::filter::transform::TermType;
-use falco_sensor::filter::{
-    CodeSet, Compiler, EvalContext, Matching, RuleIndex, Scheme, SyscallScheme, escape, infer, parser, pathprefix,
-    transform, warn,
-};
+use falco_sensor::filter::{CodeSet, Scheme, SyscallScheme, escape, infer, parser, warn};
 use serde_json::{Value, json};
 
-#[test]
-fn parsing() {
-    let mut tally = Tally::default();
-    for case in conformance::cases("filter-parse.jsonl") {
-        let outcome = match text(&case, "kind") {
-            "parse" => parse(&case),
-            "ast_equal" => {
-                let equal = parser::parse(text(&case, "expr")).ok() == parser::parse(text(&case, "other")).ok();
-                check(json!(equal) == case["expected"]["equal"], || format!("equal: {equal}"))
-            }
-            "vocabulary" => vocabulary(&case["expected"]),
-            "escape" => escaping(&case),
-            "compile" => compile(&case),
-            "evttypes" => event_types(&case),
-            "warns" => warns(&case),
-            "details" => details(&case),
-            _ => Outcome::Skipped("unknown kind"),
-        };
-        tally.add(&case, outcome);
+pub fn run(case: &Value) -> Outcome {
+    match text(case, "kind") {
+        "parse" => parse(case),
+        "ast_equal" => {
+            let equal = parser::parse(text(case, "expr")).ok() == parser::parse(text(case, "other")).ok();
+            check(json!(equal) == case["expected"]["equal"], || format!("equal: {equal}"))
+        }
+        "vocabulary" => vocabulary(&case["expected"]),
+        "escape" => escaping(case),
+        "compile" => compile(case),
+        "evttypes" => event_types(case),
+        "warns" => warns(case),
+        "details" => details(case),
+        kind => unknown("kind", kind),
     }
-    assert_eq!(tally.finish(), 0);
-}
-
-/// Cases of `filter-eval.jsonl` that docs/falco-compat.md lists as wrong, or as deliberately not followed.
-const LISTED: usize = 4;
-
-#[test]
-fn evaluating() {
-    let mut tally = Tally::default();
-    for case in conformance::cases("filter-eval.jsonl") {
-        let outcome = match text(&case, "kind") {
-            "mock_filter" => mock_filter(&case),
-            "transformer" => transformer(&case),
-            "transformer_types" => transformer_types(&case),
-            "path_prefix" => path_prefix(&case),
-            "events" => events::run(&case).map_or_else(Outcome::Failed, |()| Outcome::Passed),
-            _ => continue,
-        };
-        tally.add(&case, outcome);
-    }
-    assert!(tally.finish() <= LISTED);
 }
 
 fn parse(case: &Value) -> Outcome {
@@ -69,7 +31,7 @@ fn parse(case: &Value) -> Outcome {
         Value::Null => text(case, "expr").to_owned(),
         repeat => match repeated(repeat) {
             Some(expr) => expr,
-            None => return Outcome::Skipped("expr_repeat of an unknown shape"),
+            None => return Outcome::Failed(format!("{repeat} has an unknown shape")),
         },
     };
     let depth = case["max_depth"].as_u64().map_or(parser::DEFAULT_MAX_DEPTH, |n| n as usize);
@@ -109,7 +71,7 @@ fn parse(case: &Value) -> Outcome {
             }
             "lhs_arg" => left_arg(&tree).map_or(Value::Null, |arg| json!(String::from_utf8_lossy(arg))),
             "lhs_has_arg" => json!(left_arg(&tree).is_some()),
-            _ => return Outcome::Skipped("an expectation this test does not know"),
+            other => return unknown("expectation", other),
         };
         actual.insert(key.clone(), value);
     }
@@ -254,7 +216,7 @@ fn vocabulary(expected: &Value) -> Outcome {
             }
             "modifiers" => same(wanted, &modifiers),
             "list_operators" => same(wanted, &["intersects", "in", "pmatch"]),
-            _ => return Outcome::Skipped("an expectation this test does not know"),
+            other => return unknown("expectation", other),
         };
         if !ok {
             return Outcome::Failed(key.clone());
@@ -272,7 +234,7 @@ fn escaping(case: &Value) -> Outcome {
         "escape" => Ok(escape::quote(&input)),
         "unescape" => escape::unquote(&input),
         "escape_unescape" => escape::unquote(&escape::quote(&input)),
-        _ => return Outcome::Skipped("unknown function"),
+        other => return unknown("function", other),
     };
     let expected = &case["expected"];
     let ok = match (&result, expected["error"] == json!(true)) {
@@ -284,71 +246,6 @@ fn escaping(case: &Value) -> Outcome {
         _ => false,
     };
     check(ok, || format!("{:?}", result.map(|r| String::from_utf8_lossy(&r).into_owned())))
-}
-
-/// The real fields and those some cases make up.
-struct Mock {
-    fields: Vec<FieldDef>,
-}
-
-const MOCK: u16 = 50_000;
-
-fn def(name: &str, ty: Type, list: bool, no_transformer: bool) -> FieldDef {
-    FieldDef {
-        // A handful per test run.
-        name: String::leak(name.to_owned()),
-        ty,
-        arg: ArgKind::None,
-        list,
-        multi: Multi::One,
-        scope: Scope::Both,
-        flags: FieldFlags { no_transformer, ..FieldFlags::default() },
-        depends: Depends::Event,
-        class: "mock",
-        desc: "",
-    }
-}
-
-impl Mock {
-    fn sinsp() -> Self {
-        let text = |name| def(name, Type::Charbuf, false, false);
-        Mock {
-            fields: vec![
-                text("c.true"),
-                text("c.false"),
-                text("c.doublequote"),
-                text("c.singlequote"),
-                def("c.buffer", Type::Bytebuf, false, false),
-            ],
-        }
-    }
-}
-
-impl Scheme for Mock {
-    fn field(&self, name: &str) -> Option<FieldId> {
-        match self.fields.iter().position(|f| f.name == name) {
-            Some(at) => Some(FieldId(MOCK + at as u16)),
-            None => SyscallScheme.field(name),
-        }
-    }
-    fn def(&self, id: FieldId) -> &FieldDef {
-        match id.0.checked_sub(MOCK) {
-            Some(at) => &self.fields[at as usize],
-            None => falco_sensor::event::fields::def(id),
-        }
-    }
-    fn dynamic_type(&self, field: &FieldUse) -> Option<Type> {
-        SyscallScheme.dynamic_type(field)
-    }
-    fn universe(&self) -> CodeSet {
-        SyscallScheme.universe()
-    }
-    fn event_codes(&self, name: &str) -> Option<CodeSet> {
-        SyscallScheme.event_codes(name)
-    }
-    fn event_name(&self, _: u16) -> Option<&str> {
-        None
-    }
 }
 
 fn compile(case: &Value) -> Outcome {
@@ -424,190 +321,10 @@ fn details(case: &Value) -> Outcome {
             "macros" => details.macros.iter().map(String::as_str).filter(|m| known("macros", m)).collect(),
             "lists" => details.values.iter().map(String::as_str).filter(|v| known("lists", v)).collect(),
             "events" | "evtnames" => details.events.iter().map(String::as_str).collect(),
-            _ => return Outcome::Skipped("an expectation this test does not know"),
+            other => return unknown("expectation", other),
         };
         if actual != wanted {
             return Outcome::Failed(format!("{key}: {actual:?}"));
-        }
-    }
-    Outcome::Passed
-}
-
-/// An event of made-up values.
-struct MockEvent {
-    values: Vec<MockValue>,
-}
-
-enum MockValue {
-    Int(i64),
-    Text(Vec<u8>),
-    Bytes(Vec<u8>),
-    List(Vec<Vec<u8>>),
-}
-
-impl Extract for MockEvent {
-    fn extract<'a>(&'a self, field: &FieldUse, arena: &'a Bump) -> Option<Val<'a>> {
-        Some(match self.values.get(field.id.0.checked_sub(MOCK)? as usize)? {
-            MockValue::Int(n) => Val::I64(*n),
-            MockValue::Text(text) => Val::Str(text),
-            MockValue::Bytes(bytes) => Val::Bytes(bytes),
-            MockValue::List(items) => Val::List(arena.alloc_slice_fill_iter(items.iter().map(|i| Val::Str(i)))),
-        })
-    }
-    fn event_code(&self) -> u16 {
-        1
-    }
-}
-
-fn mock_filter(case: &Value) -> Outcome {
-    let fields = case["mock_fields"].as_object().expect("mock fields");
-    let (mut scheme, mut event) = (Mock { fields: Vec::new() }, MockEvent { values: Vec::new() });
-    let always = fields.contains_key("c.true");
-    for (name, field) in fields {
-        let ty = match field["type"].as_str() {
-            Some("PT_INT64") => Type::Int64,
-            Some("PT_BYTEBUF") => Type::Bytebuf,
-            None if name == "c.buffer" => Type::Bytebuf,
-            _ => Type::Charbuf,
-        };
-        let list = field["list"].is_array();
-        scheme.fields.push(def(name, ty, list, field["no_transformers"] == json!(true)));
-        event.values.push(match (&field["value"], &field["list"]) {
-            (_, Value::Array(items)) => MockValue::List(items.iter().map(bytes).collect()),
-            (Value::Number(n), _) => MockValue::Int(n.as_i64().unwrap_or(0)),
-            (Value::String(text), _) if ty == Type::Bytebuf => MockValue::Bytes(text.clone().into()),
-            (Value::String(text), _) => MockValue::Text(text.clone().into()),
-            // "any comparison is true/false" of these cases are all comparisons with 1.
-            _ => MockValue::Text(
-                match name.as_str() {
-                    "c.true" => "1",
-                    "c.doublequote" => "hello \"quoted\"",
-                    "c.singlequote" => "hello 'quoted'",
-                    _ => "no",
-                }
-                .into(),
-            ),
-        });
-    }
-    let expr = text(case, "expr");
-    let _ = always;
-    let mut compiler = Compiler::new(&scheme, Matching::First);
-    let compiled = parser::parse(expr).and_then(|tree| compiler.add(RuleIndex(0), &tree));
-    let expected = &case["expected"];
-    if let Some(compiles) = expected["compiles"].as_bool() {
-        return check(compiled.is_ok() == compiles, || format!("{expr}: {compiled:?}"));
-    }
-    if let Err(error) = compiled {
-        return Outcome::Failed(format!("{expr}: {error}"));
-    }
-    let (mut matched, arena) = (false, Bump::new());
-    compiler.finish().evaluate(&event, &mut EvalContext::new(), &arena, |_| matched = true);
-    check(json!(matched) == expected["result"], || format!("{expr}: {matched}"))
-}
-
-fn type_of(name: &str) -> Option<Type> {
-    Some(match name {
-        "PT_CHARBUF" => Type::Charbuf,
-        "PT_FSPATH" => Type::FsPath,
-        "PT_FSRELPATH" => Type::FsRelPath,
-        "PT_BYTEBUF" => Type::Bytebuf,
-        "PT_UINT64" => Type::Uint64,
-        "PT_INT64" => Type::Int64,
-        _ => return None,
-    })
-}
-
-fn transformer(case: &Value) -> Outcome {
-    let name = TransformerName::from_word(text(case, "transformer"));
-    let (Some(name), Some(ty)) = (name, type_of(text(case, "input_type"))) else {
-        return Outcome::Skipped("unknown transformer or type");
-    };
-    let is_list = case["is_list"] == json!(true);
-    let arena = Bump::new();
-    let inputs: Vec<Val> = case["input"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|v| match v {
-            Value::Number(n) => Val::U64(n.as_u64().unwrap_or(0)),
-            v if ty == Type::Bytebuf => Val::Bytes(arena.alloc_slice_copy(&bytes(v))),
-            v => Val::Str(arena.alloc_slice_copy(&bytes(v))),
-        })
-        .collect();
-    let expected = &case["expected"];
-    let out_type = transform::result_type(name, &[TermType { ty, list: is_list }], false);
-    if expected["fails"] == json!(true) || expected["type"].is_null() {
-        return match out_type {
-            Err(_) => Outcome::Passed,
-            Ok(_) => {
-                let all = inputs.iter().all(|v| transform::apply(name, &[*v], None, &arena).is_none());
-                check(all, || "was transformed".into())
-            }
-        };
-    }
-    let out_type = match out_type {
-        Ok(ty) => ty,
-        Err(why) => return Outcome::Failed(why),
-    };
-    // Scalars are transformed one by one; a list as a whole.
-    let results: Vec<Option<Val>> = if is_list {
-        match transform::apply(name, &[Val::List(arena.alloc_slice_copy(&inputs))], None, &arena) {
-            Some(Val::List(items)) => items.iter().copied().map(Some).collect(),
-            other => vec![other],
-        }
-    } else {
-        inputs.iter().map(|v| transform::apply(name, &[*v], None, &arena)).collect()
-    };
-    let shown: Vec<Value> = results
-        .iter()
-        .map(|v| match v {
-            Some(Val::U64(n)) => json!(n),
-            Some(Val::Str(s) | Val::Bytes(s)) => json!(String::from_utf8_lossy(s)),
-            _ => Value::Null,
-        })
-        .collect();
-    let same_type = type_of(text(expected, "type")).is_none_or(|t| t == out_type.ty);
-    check(same_type && json!(shown) == expected["values"], || format!("{shown:?} {out_type:?}"))
-}
-
-fn transformer_types(case: &Value) -> Outcome {
-    let Some(name) = TransformerName::from_word(text(case, "transformer")) else {
-        return Outcome::Skipped("unknown transformer");
-    };
-    let all = [
-        (Type::Charbuf, "PT_CHARBUF"),
-        (Type::FsPath, "PT_FSPATH"),
-        (Type::FsRelPath, "PT_FSRELPATH"),
-        (Type::Bytebuf, "PT_BYTEBUF"),
-        (Type::Int8, "PT_INT8"),
-        (Type::Uint64, "PT_UINT64"),
-        (Type::Bool, "PT_BOOL"),
-        (Type::IpAddr, "PT_IPADDR"),
-        (Type::IpNet, "PT_IPNET"),
-        (Type::Double, "PT_DOUBLE"),
-        (Type::Port, "PT_PORT"),
-        (Type::Flags32, "PT_FLAGS32"),
-    ];
-    for (list, key) in [(false, "accepts"), (true, "accepts_as_list")] {
-        let wanted = &case["expected"][key];
-        for (ty, shown) in all {
-            let want = *wanted == json!("all types")
-                || wanted.as_array().into_iter().flatten().any(|v| v.as_str() == Some(shown));
-            if transform::result_type(name, &[TermType { ty, list }], false).is_ok() != want {
-                return Outcome::Failed(format!("{shown} list={list}: expected {want}"));
-            }
-        }
-    }
-    Outcome::Passed
-}
-
-fn path_prefix(case: &Value) -> Outcome {
-    let list: Vec<&str> = case["prefixes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let prefixes = pathprefix::PathPrefixes::new(list.iter().map(|p| p.as_bytes()));
-    for wanted in case["expected"]["checks"].as_array().into_iter().flatten() {
-        let path = text(wanted, "path");
-        if json!(prefixes.is_match(path.as_bytes())) != wanted["matches"] {
-            return Outcome::Failed(path.to_owned());
         }
     }
     Outcome::Passed

@@ -1,10 +1,8 @@
 //! `scap.jsonl` of the conformance data set: old events brought to today's schema, and facts about replaying real captures.
 
-mod conformance;
-
+use super::data::{self, Outcome, base64, root, text, unknown};
 use bumpalo::Bump;
-use conformance::{Outcome, Tally, base64, cases, root, text};
-use falco_sensor::capture::{Converter, EventBuf, Reader, Replay, ReplayedEvent, Step};
+use falco_sensor::capture::{Converter, EventBuf, Reader, Replay, ReplayedEvent, Step, Writer};
 use falco_sensor::event::fields;
 use falco_sensor::event::text::{Buffers, push_text};
 use falco_sensor::event::types::EventCode;
@@ -13,20 +11,17 @@ use falco_sensor::filter::{Compiler, EvalContext, Matching, Program, RuleIndex, 
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-#[test]
-fn scap() {
-    let mut tally = Tally::default();
-    for case in cases("scap.jsonl") {
-        let outcome = match text(&case, "kind") {
-            "convert" => convert(&case),
-            "capture_counts" => counts(&case),
-            "capture_event" => present(&case),
-            "capture_fields" => fields_of_matching(&case),
-            kind => Err(format!("kind {kind} is not known")),
-        };
-        tally.add(&case, outcome.map_or_else(Outcome::Failed, |()| Outcome::Passed));
-    }
-    assert_eq!(tally.finish(), 0);
+pub fn run(case: &Value) -> Outcome {
+    let result = match text(case, "kind") {
+        "convert" => convert(case),
+        "capture_counts" => counts(case),
+        "capture_event" => present(case),
+        "capture_fields" => fields_of_matching(case),
+        "capture_threads" => threads(case),
+        "capture_filtered_dump" => filtered_dump(case),
+        kind => return unknown("kind", kind),
+    };
+    result.map_or_else(Outcome::Failed, |()| Outcome::Passed)
 }
 
 // ---- events ---------------------------------------------------------------------------------------------------------
@@ -45,7 +40,7 @@ fn parameter(param: &Value) -> Vec<u8> {
     let kind = text(param, "type");
     let width = match kind {
         "PT_CHARBUF" | "PT_FSPATH" | "PT_FSRELPATH" => {
-            let mut bytes = conformance::bytes(&param["value"]);
+            let mut bytes = data::bytes(&param["value"]);
             bytes.push(0);
             return bytes;
         }
@@ -241,4 +236,89 @@ fn fields_of_matching(case: &Value) -> Result<(), String> {
     // What is said of every matching event may be said of none: one filter of the data set names a process that the capture does
     // not describe, and the original finds no event either.
     if sends < in_order.len() { Err(format!("{sends} events send")) } else { Ok(()) }
+}
+
+/// What is known of threads when the file's first event is read.
+fn threads(case: &Value) -> Result<(), String> {
+    let mut replay = Replay::open(&path(case), 0).map_err(|e| e.to_string())?;
+    replay.next().map_err(|e| e.to_string())?;
+    let known = replay.state().threads();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    for (key, wanted) in case["expected"].as_object().into_iter().flatten() {
+        // By thread number, or one after the other.
+        let entries: Vec<(Option<i64>, &Value)> = match (key.as_str(), wanted) {
+            ("count" | "n_threads" | "thread_count", wanted) => {
+                if wanted.as_u64() != Some(known.len() as u64) {
+                    return Err(format!("{key}: expected {wanted}, got {}", known.len()));
+                }
+                continue;
+            }
+            ("threads", Value::Object(map)) => map.iter().map(|(tid, what)| (tid.parse().ok(), what)).collect(),
+            ("threads", Value::Array(list)) => list.iter().map(|what| (what["tid"].as_i64(), what)).collect(),
+            _ => return Err(format!("expectation '{key}' is not known to this runner")),
+        };
+        for (tid, what) in entries {
+            let thread = tid.and_then(|tid| known.by_tid(tid)).ok_or_else(|| format!("no thread {tid:?}"))?;
+            let all = serde_json::json!({
+                "tid": thread.tid, "pid": thread.pid, "ptid": thread.ptid, "sid": thread.sid, "pgid": thread.pgid,
+                "vtid": thread.vtid, "vpid": thread.vpid, "vpgid": thread.vpgid,
+                "uid": thread.uid, "gid": thread.gid, "loginuid": thread.loginuid, "tty": thread.tty,
+                "comm": text(thread.comm_text()), "name": text(thread.comm_text()),
+                "exe": text(&thread.image.exe), "exepath": text(&thread.image.exepath),
+                "exe_path": text(&thread.image.exepath), "cwd": text(&thread.cwd), "root": text(&thread.root),
+            });
+            let stated: Vec<(&str, &Value)> = match what {
+                Value::Object(map) => map.iter().map(|(key, value)| (key.as_str(), value)).collect(),
+                name => vec![("comm", name)],
+            };
+            for (key, wanted) in stated {
+                let got = all.get(key).ok_or_else(|| format!("'{key}' of a thread is not known to this runner"))?;
+                if got != wanted {
+                    return Err(format!("thread {tid:?}: {key}: expected {wanted}, got {got}"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes the events that a filter lets through to another capture, and reads that.
+fn filtered_dump(case: &Value) -> Result<(), String> {
+    let program = filter(text(case, "filter"))?;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("dump.scap");
+    let failed = |e: std::io::Error| e.to_string();
+    let mut metadata = Reader::open(&path(case)).map_err(|e| e.to_string())?;
+    let mut writer = Writer::create(&file).map_err(failed)?;
+    writer.section(&metadata.take_metadata()).map_err(failed)?;
+    let mut written = 0u64;
+    let mut replay = Replay::open(&path(case), 0).map_err(|e| e.to_string())?;
+    while let Some(event) = replay.next().map_err(|e| e.to_string())? {
+        if holds(&program, &event) {
+            writer.event(event.event()).map_err(failed)?;
+            written += 1;
+        }
+    }
+    writer.finish().map_err(failed)?;
+    let (mut read, mut matching) = (0u64, 0u64);
+    let mut replay = Replay::open(&file, 0).map_err(|e| e.to_string())?;
+    while let Some(event) = replay.next().map_err(|e| e.to_string())? {
+        read += 1;
+        matching += u64::from(holds(&program, &event));
+    }
+    if read != written {
+        return Err(format!("{written} events written, {read} read"));
+    }
+    for (key, wanted) in case["expected"].as_object().into_iter().flatten() {
+        let ok = match key.as_str() {
+            "count" | "events" | "n_events" | "event_count" => wanted.as_u64() == Some(read),
+            "n_matching" | "matching" => wanted.as_u64() == Some(matching),
+            "all_match" | "every_event_matches" => *wanted == (matching == read),
+            _ => return Err(format!("expectation '{key}' is not known to this runner")),
+        };
+        if !ok {
+            return Err(format!("{key}: expected {wanted}; {read} events, {matching} match"));
+        }
+    }
+    Ok(())
 }

@@ -1,10 +1,8 @@
-//! Reading the conformance data set, and counting.
-
-#![allow(dead_code)]
+//! Where the data set lies, and counting.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The data set's folder, or a printed sentence.
 pub fn root() -> Option<PathBuf> {
@@ -17,8 +15,7 @@ pub fn root() -> Option<PathBuf> {
 }
 
 /// The cases of a file. More files can be named in FALCO_CONFORMANCE_MORE, a folder with the same names.
-pub fn cases(file: &str) -> Vec<Value> {
-    let Some(root) = root() else { return Vec::new() };
+pub fn cases(root: &Path, file: &str) -> Vec<Value> {
     let more = std::env::var("FALCO_CONFORMANCE_MORE").map(PathBuf::from).ok();
     let mut out = Vec::new();
     for folder in [Some(root.join("public")), more].into_iter().flatten() {
@@ -60,39 +57,21 @@ impl Tally {
         }
     }
 
-    /// Prints the counts and gives the number of failures.
-    pub fn finish(&self) -> usize {
+    /// Prints the counts of `file` and gives them: passed, failed, skipped.
+    pub fn finish(&self, file: &str) -> [usize; 3] {
         let mut sum = [0; 3];
         for (kind, counts) in &self.kinds {
-            println!("{kind}: {} passed, {} failed, {} skipped", counts[0], counts[1], counts[2]);
+            println!("  {kind}: {} passed, {} failed, {} skipped", counts[0], counts[1], counts[2]);
             (0..3).for_each(|i| sum[i] += counts[i]);
         }
         for (why, n) in &self.skipped {
-            println!("skipped {n}: {why}");
+            println!("  skipped {n}: {why}");
         }
-        println!("{} passed, {} failed, {} skipped", sum[0], sum[1], sum[2]);
-        sum[1]
+        println!("{file}: {} passed, {} failed, {} skipped", sum[0], sum[1], sum[2]);
+        sum
     }
 }
 
 pub fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value[key].as_str().unwrap_or("")
-}
-
-/// A text, or bytes written as base64.
-pub fn bytes(value: &Value) -> Vec<u8> {
-    match value {
-        Value::String(text) => text.clone().into_bytes(),
-        value => base64(value["str_b64"].as_str().unwrap_or("")),
-    }
-}
-
-pub fn base64(text: &str) -> Vec<u8> {
-    let arena = bumpalo::Bump::new();
-    let value = falco_sensor::event::value::Value::Str(arena.alloc_slice_copy(text.as_bytes()));
-    let name = falco_sensor::filter::ast::TransformerName::B64;
-    match falco_sensor::filter::transform::apply(name, &[value], None, &arena) {
-        Some(falco_sensor::event::value::Value::Str(bytes)) => bytes.to_vec(),
-        _ => panic!("the data set is valid base64"),
-    }
 }
