@@ -1,4 +1,4 @@
-//! Where alerts go: standard output, a file. And the one thread that writes them.
+//! Where alerts go: standard output, a file, a program. And the one thread that writes them.
 //!
 //! A channel that fails says so once, and again when it works: alerts of the time between are lost for this channel
 //! and counted.
@@ -8,6 +8,7 @@ use crate::sensor::log::{self, Level};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -24,6 +25,12 @@ pub enum Channel {
         keep_alive: bool,
         open: Option<File>,
     },
+    /// A shell command that reads alerts; started for every alert unless `keep_alive`.
+    Program {
+        command: String,
+        keep_alive: bool,
+        running: Option<Child>,
+    },
 }
 
 impl Channel {
@@ -33,10 +40,16 @@ impl Channel {
         Ok(Channel::File { path, keep_alive, open: keep_alive.then_some(file) })
     }
 
+    /// A program channel; the command is started with the first alert.
+    pub const fn program(command: String, keep_alive: bool) -> Channel {
+        Channel::Program { command, keep_alive, running: None }
+    }
+
     fn name(&self) -> String {
         match self {
             Channel::Stdout => "stdout".to_owned(),
             Channel::File { path, .. } => path.display().to_string(),
+            Channel::Program { command, .. } => format!("the program '{command}'"),
         }
     }
 
@@ -57,6 +70,26 @@ impl Channel {
                     None => Ok(()),
                 }
             }
+            Channel::Program { command, keep_alive: false, .. } => {
+                for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                    let mut child = start(command)?;
+                    let written = feed(&mut child, line);
+                    end(child).and(written)?;
+                }
+                Ok(())
+            }
+            Channel::Program { command, running, .. } => {
+                let child = match running {
+                    Some(child) => child,
+                    None => running.insert(start(command)?),
+                };
+                let written = feed(child, lines);
+                if let (Err(_), Some(child)) = (&written, running.take_if(|_| written.is_err())) {
+                    // It has ended by itself: how is worth more than that the pipe broke. The next alert starts it anew.
+                    end(child)?;
+                }
+                written
+            }
         }
     }
 
@@ -65,8 +98,30 @@ impl Channel {
             *open = None;
             *open = Some(open_append(path)?);
         }
-        Ok(())
+        self.end()
     }
+
+    /// Lets a program that is kept running see the end of its input, and waits for it.
+    fn end(&mut self) -> io::Result<()> {
+        match self {
+            Channel::Program { running, .. } => running.take().map_or(Ok(()), end),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn start(command: &str) -> io::Result<Child> {
+    Command::new("/bin/sh").arg("-c").arg(command).stdin(Stdio::piped()).spawn()
+}
+
+fn feed(child: &mut Child, lines: &[u8]) -> io::Result<()> {
+    child.stdin.as_mut().map_or(Ok(()), |input| input.write_all(lines).and_then(|()| input.flush()))
+}
+
+fn end(mut child: Child) -> io::Result<()> {
+    // Waiting closes its input first.
+    let status = child.wait()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("it ended with {status}"))) }
 }
 
 fn open_append(path: &PathBuf) -> io::Result<File> {
@@ -159,7 +214,16 @@ impl Writer {
                 self.reopen();
             }
             if ended {
+                self.end();
                 return;
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        for (channel, _) in &mut self.channels {
+            if let Err(error) = channel.end() {
+                log::write(Level::Error, format_args!("output to {} failed: {error}", channel.name()));
             }
         }
     }
@@ -221,6 +285,33 @@ mod tests {
             assert_eq!(fs::read_to_string(folder.path().join("old")).expect("there"), "one\n");
             assert_eq!(fs::read_to_string(&path).expect("there"), "two\nthree\n");
         }
+    }
+
+    #[test]
+    fn a_program_gets_every_line() {
+        for (keep_alive, starts) in [(true, 1), (false, 3)] {
+            let folder = tempfile::tempdir().expect("temporary folder");
+            let (out, log) = (folder.path().join("out"), folder.path().join("starts"));
+            let command = format!("echo started >> {}; cat >> {}", log.display(), out.display());
+            let (sender, queue) = queue::bounded(10);
+            let output = Output::start(queue, vec![Channel::program(command, keep_alive)], true).expect("starts");
+            assert!(sender.alert(b"one") && sender.alert(b"two \"x\"") && sender.alert(b"three"));
+            drop(sender);
+            assert!(output.finish(Duration::from_secs(10)));
+            assert_eq!(fs::read_to_string(&out).expect("written"), "one\ntwo \"x\"\nthree\n");
+            assert_eq!(fs::read_to_string(&log).expect("written").lines().count(), starts);
+        }
+    }
+
+    #[test]
+    fn a_program_that_fails_is_counted_and_started_again() {
+        let (sender, queue) = queue::bounded(10);
+        let output = Output::start(queue, vec![Channel::program("exit 3".to_owned(), false)], false).expect("starts");
+        assert!(sender.alert(b"one") && sender.alert(b"two"));
+        let state = output.state.clone();
+        drop(sender);
+        assert!(output.finish(Duration::from_secs(10)));
+        assert_eq!(state.failed.load(Ordering::Relaxed), 2);
     }
 
     #[test]

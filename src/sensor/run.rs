@@ -143,8 +143,14 @@ pub(super) fn channels(config: &Config) -> Result<Vec<Channel>, String> {
         let opened = Channel::file(file.path.clone(), file.keep_alive);
         channels.push(opened.map_err(|e| format!("file_output.filename: {}: {e}", file.path.display()))?);
     }
+    if let Some(program) = &config.program {
+        channels.push(Channel::program(program.command.clone(), program.keep_alive));
+    }
     if channels.is_empty() {
-        return Err("no output is enabled: set stdout_output.enabled or file_output.enabled to true".to_owned());
+        return Err(
+            "no output is enabled: set stdout_output.enabled, file_output.enabled or program_output.enabled to true"
+                .to_owned(),
+        );
     }
     Ok(channels)
 }

@@ -21,7 +21,7 @@ use tally::{Outcome, Tally};
 type File = (&'static str, fn(&Value) -> Outcome, usize);
 
 const FILES: [File; 4] = [
-    ("engine.jsonl", engine::run, 1),
+    ("engine.jsonl", engine::run, 0),
     ("filter-parse.jsonl", filter_parse::run, 0),
     ("filter-eval.jsonl", filter_eval::run, 4),
     ("scap.jsonl", scap::run, 0),

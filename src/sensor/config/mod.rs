@@ -63,6 +63,13 @@ pub struct FileOutput {
     pub keep_alive: bool,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramOutput {
+    /// For the shell.
+    pub command: String,
+    pub keep_alive: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DropAction {
     Log,
@@ -109,6 +116,7 @@ pub struct Config {
     pub static_fields: Vec<(String, String)>,
     pub stdout: bool,
     pub file: Option<FileOutput>,
+    pub program: Option<ProgramOutput>,
     pub buffered: bool,
     /// Alerts that may wait; 0: as many as the bound of this build.
     pub queue_capacity: usize,
@@ -272,6 +280,7 @@ impl Reader<'_> {
             static_fields: self.static_fields()?,
             stdout: self.bool("stdout_output.enabled"),
             file: self.file()?,
+            program: self.program()?,
             buffered: self.bool("buffered_outputs"),
             queue_capacity: self.int("outputs_queue.capacity", 0, 1 << 30)? as usize,
             output_timeout_ms: self.int("output_timeout", 1, 1 << 31)? as u64,
@@ -402,6 +411,18 @@ impl Reader<'_> {
             return self.error("file_output.enabled", "no file_output.filename is given: name the file to append to");
         }
         Ok(Some(FileOutput { path: path.into(), keep_alive: self.bool("file_output.keep_alive") }))
+    }
+
+    fn program(&self) -> Result<Option<ProgramOutput>, ConfigError> {
+        if !self.bool("program_output.enabled") {
+            return Ok(None);
+        }
+        let command = self.text("program_output.program");
+        if command.is_empty() {
+            return self
+                .error("program_output.enabled", "no program_output.program is given: name the command to start");
+        }
+        Ok(Some(ProgramOutput { command, keep_alive: self.bool("program_output.keep_alive") }))
     }
 
     fn drops(&self) -> Result<Drops, ConfigError> {
