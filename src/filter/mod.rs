@@ -5,7 +5,7 @@
 //! Invariant: a condition that compiles cannot fail on any event.
 
 pub mod ast;
-mod column;
+pub mod column;
 pub mod deep;
 pub mod details;
 #[cfg(test)]

@@ -424,11 +424,6 @@ impl Program {
             }
         }
     }
-
-    /// How a predicate is decided, in a few words.
-    pub fn representation(&self, id: PredicateId) -> String {
-        self.columns[self.column_of[id.0 as usize] as usize].representation(id, &self.table)
-    }
 }
 
 /// One event being evaluated.

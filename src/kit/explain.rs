@@ -9,12 +9,13 @@ use crate::event::text::{Buffers, to_json};
 use crate::event::types::EVENTS;
 use crate::event::value::Extract;
 use crate::filter::ast::{Expr, Operand};
+use crate::filter::column::Column;
 use crate::filter::format::{Format, Source};
 use crate::filter::lower::{Cond, Lower};
 use crate::filter::predicate::{Check, PredicateId};
 use crate::filter::scheme::{CodeSet, Scheme};
 use crate::filter::test::TestKind;
-use crate::filter::{Compiler, EvalContext, FilterError, Matching, Program, RuleIndex, SyscallScheme, infer};
+use crate::filter::{Compiler, EvalContext, FilterError, Matching, Program, RuleIndex, SyscallScheme, Tables, infer};
 use crate::rules::{LoadedRules, Rule};
 use bumpalo::Bump;
 use serde_json::{Value, json};
@@ -47,6 +48,8 @@ struct Part {
 struct Leaf {
     /// How it is decided.
     means: String,
+    /// What answers it together with those of other rules.
+    table: String,
     /// From the task alone: once per task instead of per event.
     task_only: bool,
     /// Rules that have the same comparison, this one included.
@@ -94,17 +97,25 @@ fn nearest(loaded: &LoadedRules, name: &str) -> String {
 struct Sharing<'s> {
     lower: Lower<'s>,
     rules: HashMap<PredicateId, usize>,
+    columns: Vec<Column>,
 }
 
 impl<'s> Sharing<'s> {
     fn of(loaded: &LoadedRules, scheme: &'s dyn Scheme) -> Result<Self, FilterError> {
-        let mut sharing = Sharing { lower: Lower::new(scheme), rules: HashMap::new() };
+        let mut sharing = Sharing { lower: Lower::new(scheme), rules: HashMap::new(), columns: Vec::new() };
         for rule in loaded.rules.iter().filter(|rule| rule.source == super::check::SOURCE) {
             let mut ids = HashSet::new();
             predicates(&sharing.lower.condition(&rule.condition)?, &mut ids);
             ids.into_iter().for_each(|id| *sharing.rules.entry(id).or_default() += 1);
         }
+        sharing.columns = Column::all(&sharing.lower.table, Tables::default());
         Ok(sharing)
+    }
+
+    /// How the rules that run decide a comparison; by itself when none of them has it.
+    fn representation(&self, id: PredicateId) -> String {
+        let column = self.columns.iter().find(|column| column.predicates.contains(&id));
+        column.map_or("by itself".to_owned(), |column| column.representation(id, &self.lower.table))
     }
 }
 
@@ -142,6 +153,7 @@ fn leaf(expr: &Expr, sides: &[&Operand], sharing: &mut Sharing<'_>) -> Result<Ki
     let Cond::Is(id) = sharing.lower.condition(expr)? else { unreachable!("a comparison is one predicate") };
     let predicate = sharing.lower.table.predicate(id);
     let (means, task_only) = (means(&predicate.check), predicate.task_only);
+    let table = sharing.representation(id);
     let mut compiler = Compiler::new(scheme, Matching::First);
     compiler.add(RuleIndex(0), expr)?;
     let sides = sides.iter().map(|side| {
@@ -150,6 +162,7 @@ fn leaf(expr: &Expr, sides: &[&Operand], sharing: &mut Sharing<'_>) -> Result<Ki
     });
     let leaf = Leaf {
         means,
+        table,
         task_only,
         rules: sharing.rules.get(&id).copied().unwrap_or(0),
         program: compiler.finish(),
@@ -279,7 +292,7 @@ impl Explanation<'_> {
         let _ = writeln!(out, "condition:  {}\n", self.rule.condition);
         match seen {
             None => {
-                out.push_str("how it is decided, from what, and how many rules share it:\n");
+                out.push_str("how it is decided and with what others, from what, and how many rules share it:\n");
                 plain(&self.root, 1, &mut out);
             }
             Some(None) => out.push_str("The rule does not listen to events of this type: it cannot match.\n"),
@@ -324,7 +337,7 @@ fn plain(part: &Part, depth: usize, out: &mut String) {
     let _ = write!(out, "{:1$}{2}", "", depth * 2, title(part));
     if let Kind::Check(leaf) = &part.kind {
         let from = if leaf.task_only { "task" } else { "event" };
-        let _ = write!(out, "   [{}; {from}; {}]", leaf.means, leaf.rules);
+        let _ = write!(out, "   [{}, {}; {from}; {}]", leaf.means, leaf.table, leaf.rules);
     }
     out.push('\n');
     part.children.iter().for_each(|child| plain(child, depth + 1, out));
@@ -359,6 +372,7 @@ fn tree(part: &Part, seen: Option<&Seen>) -> Value {
             "kind": "check",
             "text": part.text,
             "decided_by": leaf.means,
+            "decided_in": leaf.table,
             "depends_on": if leaf.task_only { "task" } else { "event" },
             "rules": leaf.rules,
         }),
