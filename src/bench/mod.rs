@@ -5,11 +5,12 @@
 //! task) is an error, not a figure.
 
 mod evaluate;
-mod load;
+pub mod load;
 mod replay;
 mod ring;
-mod snapshot;
+pub mod snapshot;
 
+use crate::output::alert::Style;
 use crate::rules::{Priority, Selection};
 use crate::sensor::config::Config;
 use crate::sensor::plan::{self, Plan};
@@ -62,17 +63,22 @@ pub struct Report {
 /// Rounds that make a median.
 const LEAST_ROUNDS: usize = 5;
 
+/// Loads and compiles rules as the sensor does; the number of those that run comes with them.
+pub fn plan(config: &Config, files: &[PathBuf], style: &Style) -> Result<(Plan, usize), String> {
+    let environment = plan::environment(config, None);
+    let (results, loaded) = plan::load_rules(files, &environment);
+    let failed = results.iter().find(|result| !result.successful()).map(|result| result.text(true));
+    let loaded = loaded.map_err(|why| failed.map_or(why, |text| text.trim_end().to_owned()))?;
+    let plan = plan::plan(config, &loaded, style)?;
+    Ok((plan, Selection::of(&loaded, Priority::Debug).rules().len()))
+}
+
 /// Measures.
 pub fn run(request: &Request<'_>) -> Result<Report, String> {
     let start = Instant::now();
-    let environment = plan::environment(request.config, None);
-    let (results, loaded) = plan::load_rules(request.rules, &environment);
-    let failed = results.iter().find(|result| !result.successful()).map(|result| result.text(true));
-    let loaded = loaded.map_err(|why| failed.map_or(why, |text| text.trim_end().to_owned()))?;
     let style = plan::style(request.config, "host".to_owned());
-    let plan = plan::plan(request.config, &loaded, &style)?;
+    let (plan, rules) = plan(request.config, request.rules, &style)?;
     let load = start.elapsed();
-    let rules = Selection::of(&loaded, Priority::Debug).rules().len();
     let (mode, rows) = match request.mode {
         Mode::Evaluate => ("evaluate", evaluate::run(request, &plan)?),
         Mode::Replay => ("replay", vec![replay::run(request, &plan, &style)?]),

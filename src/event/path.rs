@@ -110,7 +110,7 @@ pub fn file_name(path: &[u8]) -> &[u8] {
 
 /// `path` with every run of slashes made one.
 pub fn single_slashes<'a>(path: &'a [u8], arena: &'a Bump) -> &'a [u8] {
-    if memchr::memmem::find(path, b"//").is_none() {
+    if memchr::memchr_iter(b'/', path).all(|slash| path.get(slash + 1) != Some(&b'/')) {
         return path;
     }
     let mut text = ArenaText::with_capacity(path.len(), arena);

@@ -145,6 +145,7 @@ impl Watch {
         self.seen.without_task += u64::from(event.task().is_none());
         self.matched.clear();
         let mut dead = program.is_known_dead(&event, &self.context);
+        let event = if dead { event } else { event.with_descriptor(&self.arena) };
         if !dead {
             program.evaluate(&event, &mut self.context, &self.arena, |rule| self.matched.push(rule));
             dead = self.matched.is_empty() && program.is_known_dead(&event, &self.context);

@@ -34,7 +34,11 @@ pub type LiveEvent<'r> = View<'r, Recorded<'r>>;
 
 /// A record's payload.
 #[derive(Clone, Copy, Debug)]
-pub struct Recorded<'r>(pub EventRecord<'r>);
+pub struct Recorded<'r> {
+    record: EventRecord<'r>,
+    /// The descriptor it is about, once it was looked for.
+    main: Option<Option<&'r Descriptor<'r>>>,
+}
 
 impl<'r> LiveEvent<'r> {
     /// An event and its surroundings. `number` counts the events of the ring from 1; `previous` is the wall time of
@@ -55,12 +59,20 @@ impl<'r> LiveEvent<'r> {
             time: host.clock.wall(record.head.h.time),
             previous,
         };
-        View::new(Recorded(record), scene)
+        View::new(Recorded { record, main: None }, scene)
+    }
+
+    /// The same event, its descriptor taken from the record once for all fields that ask.
+    #[must_use]
+    pub fn with_descriptor(mut self, arena: &'r Bump) -> LiveEvent<'r> {
+        let main = Recorded::main_fd(&self).and_then(|index| self.record().fd(index));
+        self.payload.main = Some(main.map(|record| &*arena.alloc(descriptor_of(record))));
+        self
     }
 
     /// The record it was read from.
     pub const fn record(&self) -> &EventRecord<'r> {
-        &self.payload.0
+        &self.payload.record
     }
 
     fn register(&self, n: u8) -> u64 {
@@ -141,14 +153,17 @@ impl<'r> LiveEvent<'r> {
     }
 
     fn main_socket(&self) -> Option<Socket<'r>> {
-        self.record().fd(Recorded::main_fd(self)?)?.socket.map(socket_of)
+        match self.payload.main {
+            Some(main) => main?.socket,
+            None => self.record().fd(Recorded::main_fd(self)?)?.socket.map(socket_of),
+        }
     }
 
     /// The other end as the call names it.
     fn named_peer(&self) -> Option<Address<'r>> {
         let is_peer = matches!(self.family(), Family::Connect | Family::Send | Family::Receive);
         let kind = abi::FSN_ATT_SOCKADDR;
-        let record = self.payload.0;
+        let record = self.payload.record;
         let found = is_peer.then(|| record.attachments().find(|a| u32::from(a.head.kind) == kind))??;
         found.address()
     }
@@ -264,15 +279,15 @@ fn is_service(socket: &Socket<'_>, peer: Option<Address<'_>>) -> bool {
 
 impl Payload for Recorded<'_> {
     fn ret(&self) -> i64 {
-        self.0.head.ret
+        self.record.head.ret
     }
 
     fn syscall(&self) -> u16 {
-        self.0.head.sc
+        self.record.head.sc
     }
 
     fn is_exec_success(&self) -> bool {
-        self.0.head.flags & abi::FSN_EVENT_TRACEPOINT != 0
+        self.record.head.flags & abi::FSN_EVENT_TRACEPOINT != 0
     }
 
     fn arg<'a>(ev: &'a View<'_, Self>, index: u8, param: &'static Param) -> Option<Arg<'a>> {
@@ -355,7 +370,10 @@ impl Payload for Recorded<'_> {
     }
 
     fn descriptor<'a>(ev: &'a View<'_, Self>) -> Option<Descriptor<'a>> {
-        ev.record().fd(Self::main_fd(ev)?).map(descriptor_of)
+        match ev.payload.main {
+            Some(main) => main.copied(),
+            None => ev.record().fd(Self::main_fd(ev)?).map(descriptor_of),
+        }
     }
 
     fn descriptor_of<'a>(ev: &'a View<'_, Self>, index: u8) -> Option<Descriptor<'a>> {
