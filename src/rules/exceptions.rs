@@ -96,6 +96,13 @@ pub fn append(
                         "Rule exception must have fields property with a list of fields",
                     ));
                 }
+                if given.values.as_ref().is_none_or(Vec::is_empty) {
+                    return Err(error(
+                        ErrorCode::Validate,
+                        &given.context,
+                        "Rule exception must have values property with a list of values",
+                    ));
+                }
                 exceptions.push(complete(given, scheme)?);
             }
         }
