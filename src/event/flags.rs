@@ -4,7 +4,7 @@
 mod convert;
 mod table;
 
-pub use convert::{converter, creates_file, file_flags, from_native, open_bit};
+pub use convert::{access, converter, creates_file, file_flags, from_native, open_bit};
 pub use table::{CAPABILITIES, CLASSES, ERRNOS, SIGNALS};
 
 use super::arena_text::ArenaText;

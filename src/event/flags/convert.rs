@@ -230,12 +230,16 @@ fn command(pairs: &[(u32, u32)], value: u32) -> u32 {
 
 /// Flags of the open family, without what only the opened file can tell (created, overlay layer).
 pub fn file_flags(native: u32) -> u32 {
-    let access = match native & 0o3 {
+    access(native) | any_bit(OPEN, native)
+}
+
+/// Of these, what says whether the file is read or written.
+pub fn access(native: u32) -> u32 {
+    match native & 0o3 {
         1 => open_bit::WRITE,
         2 => open_bit::READ | open_bit::WRITE,
         _ => open_bit::READ,
-    };
-    access | any_bit(OPEN, native)
+    }
 }
 
 /// Whether native open flags ask for a file to be made.

@@ -350,6 +350,15 @@ impl Payload for Recorded<'_> {
         }
     }
 
+    fn access(ev: &View<'_, Self>) -> Option<u32> {
+        let param = ev.def?.at(ev.def?.flags?)?;
+        match param.source {
+            // Without the rest of the translation.
+            Source::Arg(n) if !param.on_success => Some(flags::access(ev.register(n) as u32)),
+            _ => ev.open_flags(),
+        }
+    }
+
     fn tid(ev: &View<'_, Self>) -> Option<i32> {
         Some(ev.task?.head.tid)
     }

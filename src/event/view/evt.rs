@@ -57,7 +57,7 @@ impl<P: Payload> View<'_, P> {
     }
 
     fn opened_for(&self, bit: u32) -> bool {
-        self.family() == Family::Open && self.open_flags().is_some_and(|flags| flags & bit != 0)
+        self.family() == Family::Open && P::access(self).is_some_and(|flags| flags & bit != 0)
     }
 
     /// A file is made that can be executed.

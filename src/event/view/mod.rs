@@ -97,6 +97,10 @@ pub trait Payload: Copy {
     fn is_exec_success(&self) -> bool;
     /// A parameter's value in Falco's terms; None when it is missing.
     fn arg<'a>(ev: &'a View<'_, Self>, index: u8, param: &'static Param) -> Option<Arg<'a>>;
+    /// The flags of an event that opens a file, those for reading and writing at least.
+    fn access(ev: &View<'_, Self>) -> Option<u32> {
+        ev.open_flags()
+    }
     /// The thread's number, also when nothing else is known of it.
     fn tid(ev: &View<'_, Self>) -> Option<i32>;
     /// The number of the descriptor the event is about.
