@@ -142,3 +142,33 @@ fn a_dry_run_names_what_has_no_effect() {
     assert!(err.contains("c.yaml:2:1: unknown key 'unknown_key', ignored"), "{err}");
     assert!(err.contains("1 of 1 rules run, 1 system calls are captured"), "{err}");
 }
+
+#[test]
+fn static_fields_are_fields() {
+    let folder = Folder::new();
+    folder.write("s.yaml", "- rule: s\n  desc: d\n  condition: evt.type=openat and static.site = here\n  output: at %static.site\n  priority: INFO\n");
+    let (status, out, err) = folder.run(&["-c", "c.yaml", "-V", "s.yaml"]);
+    assert_eq!(status, 1, "{err}");
+    assert!(out.contains("there is no static field site"), "{out}");
+    let given = [
+        "-c",
+        "c.yaml",
+        "-o",
+        "static_fields.site=here",
+        "-o",
+        "append_output[].suggested_output=true",
+        "-o",
+        "json_output=true",
+    ];
+    let (status, out, err) = folder.run(&[&given[..], &["-r", "s.yaml", "-l", "s"]].concat());
+    assert_eq!(status, 0, "{err}");
+    let described: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let details = &described["rules"][0]["details"];
+    assert_eq!(details["condition_fields"], serde_json::json!(["evt.type", "static.site"]));
+    assert!(
+        details["output_compiled"]
+            .as_str()
+            .is_some_and(|o| o.contains("at %static.site") && o.contains("static_site=%static.site")),
+        "{details}"
+    );
+}

@@ -115,6 +115,7 @@ classes! {
     fs_path = "fs.path", Event;
     util = "util", Event;
     fdlist = "fdlist", Event;
+    constant = "static", Event;
 }
 
 /// What a row adds to the defaults of its class.
@@ -414,6 +415,7 @@ pub static FIELDS: &[FieldDef] = &[
     fdlist("fdlist.sips", Charbuf, "comma list of server addresses, of connections and listening sockets"),
     fdlist("fdlist.cports", Charbuf, "comma list of client ports, of connections"),
     fdlist("fdlist.sports", Charbuf, "comma list of server ports, of connections"),
+    constant("static", Charbuf, "the value that static_fields of the configuration gives to the name: static.NAME").arg(RequiredKey).dotted().hidden(),
     container("container.id", Charbuf, "first 12 characters of the container id found in the cgroups of the process; host outside containers").suggested(),
     container("container.full_id", Charbuf, "container id as long as the cgroups give it; missing outside containers"),
     container("container.name", Charbuf, "name of the container: its id until the runtime has told the name; host outside containers").suggested(),

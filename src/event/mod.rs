@@ -14,6 +14,7 @@ pub mod live;
 pub mod params;
 pub mod path;
 pub mod record;
+pub mod statics;
 pub mod synthetic;
 pub mod task;
 pub mod text;

@@ -3,8 +3,8 @@
 //! Not the catalogue itself (that is the event room); tests give a small one of their own. Asked only while rules
 //! load, never while events flow, so a trait object is fine here.
 
-use crate::event::params;
 use crate::event::value::{ArgKind, FieldArg, FieldDef, FieldId, FieldUse, Type};
+use crate::event::{params, statics};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -194,6 +194,9 @@ fn field_arg(def: &FieldDef, arg: Option<&[u8]>) -> Result<FieldArg, FieldProble
             problem(format!("unknown event argument {text}"))
         }
         ArgKind::OptionalEither | ArgKind::RequiredEither => Ok(index().unwrap_or_else(|| FieldArg::Key(text.into()))),
+        ArgKind::RequiredKey if name == "static" && statics::get(text).is_none() => {
+            problem(format!("there is no static field {text}: static_fields of the configuration names them"))
+        }
         ArgKind::OptionalKey | ArgKind::RequiredKey => Ok(FieldArg::Key(text.into())),
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: text is only ever added behind the rule's own.
 
 use super::collect::RuleItem;
-use crate::filter::scheme::Scheme;
+use crate::filter::scheme::{Scheme, find_field};
 use std::collections::BTreeSet;
 
 /// One entry of `append_output`.
@@ -16,6 +16,8 @@ pub struct Append {
     /// Text to add.
     pub format: Option<String>,
     pub fields: Vec<ExtraText>,
+    /// Names of fields to add as `a_b_c=%a.b.c` where the source has them.
+    pub suggested: Vec<String>,
 }
 
 /// A field for `output_fields`.
@@ -31,8 +33,6 @@ pub struct ExtraText {
 #[derive(Clone, Debug, Default)]
 pub struct OutputAdditions {
     pub entries: Vec<Append>,
-    /// Names of fields to add as `a_b_c=%a.b.c` where the source has them.
-    pub suggested: Vec<String>,
 }
 
 impl Append {
@@ -54,9 +54,9 @@ impl OutputAdditions {
                 output.push_str(format);
             }
             fields.extend(entry.fields.iter().cloned());
-        }
-        for name in self.suggested.iter().filter(|name| scheme.field(name).is_some()) {
-            output.push_str(&format!(" {}=%{name}", name.replace('.', "_")));
+            for name in entry.suggested.iter().filter(|name| find_field(scheme, name, None).is_ok()) {
+                output.push_str(&format!(" {}=%{name}", name.replace('.', "_")));
+            }
         }
         (output, fields)
     }

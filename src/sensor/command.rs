@@ -7,6 +7,7 @@ use super::plan;
 use super::run::{Run, hostname, run};
 use super::{listing, records, replay};
 use crate::bench;
+use crate::event::statics;
 use crate::kit::command as kit;
 use crate::rules::describe::describe;
 use crate::rules::result::results_json;
@@ -98,6 +99,7 @@ fn act(options: &Options) -> Result<(), String> {
     if options.unbuffered {
         config.buffered = false;
     }
+    statics::set(config.static_fields.clone());
     let environment = plan::environment(&config, options.print.as_deref());
     if !options.validate.is_empty() {
         let files = plan::rules_files(&options.validate)?;

@@ -4,10 +4,10 @@ use super::config::{AppendOutput, BaseSyscalls, Config, SelectBy};
 use super::record::Trigger;
 use crate::driver::abi::{self, fsn_config};
 use crate::driver::table;
-use crate::event::fields;
 use crate::event::text::Buffers;
 use crate::event::types::{self, EventCode};
 use crate::event::value::{FieldArg, FieldUse};
+use crate::event::{fields, statics};
 use crate::filter::format::{Format, Source};
 use crate::filter::scheme::CodeSet;
 use crate::filter::{Matching, Program, RuleIndex, SyscallScheme};
@@ -82,18 +82,18 @@ pub fn validate_rules(
 /// What rules are loaded against under this configuration; `print` is the text of `-p`.
 pub fn environment(config: &Config, print: Option<&str>) -> Environment<'static> {
     let mut additions = OutputAdditions::default();
-    for entry in &config.append_output {
-        if entry.suggested && additions.suggested.is_empty() {
-            additions.suggested = SUGGESTED.iter().map(|name| (*name).to_owned()).collect();
-        }
-        additions.entries.push(append(entry));
-    }
+    additions.entries.extend(config.append_output.iter().map(append));
     match print {
         // They name sets of fields that are part of the suggested ones today.
         None | Some("c" | "container" | "k" | "kubernetes") => {}
         Some(text) => additions.entries.push(Append { format: Some(text.to_owned()), ..Append::default() }),
     }
     Environment { output: additions, ..Environment::syscalls() }
+}
+
+fn suggested() -> Vec<String> {
+    let constant = statics::all().iter().map(|(name, _)| format!("static.{name}"));
+    SUGGESTED.iter().map(|name| (*name).to_owned()).chain(constant).collect()
 }
 
 fn append(entry: &AppendOutput) -> Append {
@@ -106,6 +106,7 @@ fn append(entry: &AppendOutput) -> Append {
         rule: entry.rule.clone(),
         format: entry.text.clone(),
         fields: raw.chain(formatted).collect(),
+        suggested: if entry.suggested { suggested() } else { Vec::new() },
     }
 }
 

@@ -8,6 +8,7 @@
 //! A field means what it means in Falco.
 
 mod args;
+mod constant;
 mod container;
 pub mod descriptor;
 mod evt;
@@ -298,6 +299,7 @@ impl<P: Payload> Extract for View<'_, P> {
             Class::Fd => fd::extract(self, field, arena),
             Class::FsPath => fs_path::extract(self, field, arena),
             Class::FdList => fdlist::extract(self, field, arena),
+            Class::Constant => constant::extract(self, field, arena),
         }
     }
 
@@ -327,6 +329,7 @@ enum Class {
     Fd,
     FsPath,
     FdList,
+    Constant,
 }
 
 /// The class of every field, in the order of the catalogue.
@@ -342,6 +345,7 @@ static CLASS: [Class; fields::FIELDS.len()] = {
             b"fd" => Class::Fd,
             b"fs.path" => Class::FsPath,
             b"fdlist" => Class::FdList,
+            b"static" => Class::Constant,
             _ => panic!("a class of fields that nobody answers"),
         };
         i += 1;
@@ -392,6 +396,7 @@ mod tests {
                 "container" => container::NAMES,
                 "fd" => fd::NAMES,
                 "fs.path" => fs_path::NAMES,
+                "static" => constant::NAMES,
                 _ => fdlist::NAMES,
             };
             assert!(names.contains(&def.name), "{} has no value", def.name);

@@ -163,7 +163,7 @@ pub const KEYS: &[Key] = &[
     key("append_output[].extra_output", Text, "", Works, "text appended to the output format"),
     key("append_output[].extra_fields", Anything, "", Works, "fields added to output_fields only: scalar names, or one-key maps name:format"),
     key("append_output[].suggested_output", Bool, "", Works, "append every field marked suggested (and its plugin loaded)"),
-    key("static_fields", Anything, "", NotYet(""), "name:value pairs exposed as static.NAME"),
+    key("static_fields", Anything, "", Works, "name:value pairs exposed as static.NAME"),
     key("rules[].disable.rule", Text, "", Works, "wildcard on rule names"),
     key("rules[].disable.tag", Text, "", Works, "tag"),
     key("rules[].enable.rule", Text, "", Works, "wildcard on rule names"),
