@@ -2,7 +2,7 @@
 //!
 //! A column is a term with every predicate on it. Each kind of comparison has a representation whose cost does not grow with
 //! the number of predicates that do not hold: a hash for equal values and sets, tries for prefixes and (reversed)
-//! suffixes, an automaton for texts searched for, a tree of components for `pmatch`, a hash per prefix length for networks.
+//! suffixes, an automaton for texts searched for, one for all regular expressions, a tree of components for `pmatch`, a hash per prefix length for networks.
 //! A pattern is tried only where the text it begins with stands. Few comparisons of a kind are made one by one: that is
 //! cheaper, and numbers' order and everything that is not a comparison of one value with constants always are.
 //! Invariant: what a table says of a predicate is what its test says.
@@ -19,6 +19,8 @@ use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Input, MatchKind};
 use bumpalo::Bump;
 use hashbrown::HashMap;
+use regex_automata::{PatternSet, meta};
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 /// When a kind of comparison gets a table.
@@ -43,6 +45,7 @@ const LEAST: [(Kind, usize); KINDS] = [
     (Kind::Path, 3),
     (Kind::Pattern, 4),
     (Kind::Network, 3),
+    (Kind::Regex, 4),
 ];
 
 /// A kind of comparison with a representation of its own.
@@ -56,19 +59,26 @@ pub enum Kind {
     Path,
     Pattern,
     Network,
+    Regex,
 }
 
-const KINDS: usize = 8;
+const KINDS: usize = 9;
 
 /// A set of kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Asked(u8);
+pub struct Asked(u16);
 
 impl Asked {
-    pub const ALL: Asked = Asked(u8::MAX);
+    pub const ALL: Asked = Asked(u16::MAX);
 
     pub fn add(&mut self, kind: Kind) {
         self.0 |= 1 << kind as u8;
+    }
+
+    fn only(kind: Kind) -> Asked {
+        let mut asked = Asked::default();
+        asked.add(kind);
+        asked
     }
 
     fn has(self, kind: Kind) -> bool {
@@ -107,6 +117,46 @@ impl Search {
     }
 }
 
+/// Regular expressions as one automaton.
+#[derive(Debug)]
+struct Regexes {
+    automaton: meta::Regex,
+    /// By pattern.
+    ids: Vec<PredicateId>,
+}
+
+thread_local! {
+    /// Which patterns match: as large as the largest automaton asked so far.
+    static MATCHING: RefCell<PatternSet> = RefCell::new(PatternSet::new(0));
+}
+
+impl Regexes {
+    /// None when the automaton would be too large: then its members are asked one by one.
+    fn new(members: &[(PredicateId, &str)]) -> Option<Regexes> {
+        let config = meta::Config::new()
+            .match_kind(regex_automata::MatchKind::All)
+            .utf8_empty(false)
+            .nfa_size_limit(Some(8 << 20))
+            .hybrid_cache_capacity(1 << 20);
+        let syntax = regex_automata::util::syntax::Config::new().multi_line(true).utf8(false);
+        let patterns: Vec<&str> = members.iter().map(|(_, pattern)| *pattern).collect();
+        let automaton = meta::Builder::new().configure(config).syntax(syntax).build_many(&patterns).ok()?;
+        Some(Regexes { automaton, ids: members.iter().map(|(id, _)| *id).collect() })
+    }
+
+    /// `text` is UTF-8.
+    fn find(&self, text: &[u8], found: &mut impl FnMut(PredicateId)) {
+        MATCHING.with_borrow_mut(|matching| {
+            if matching.capacity() < self.ids.len() {
+                *matching = PatternSet::new(self.ids.len());
+            }
+            matching.clear();
+            self.automaton.which_overlapping_matches(&regex_automata::Input::new(text), matching);
+            matching.iter().for_each(|pattern| found(self.ids[pattern.as_usize()]));
+        });
+    }
+}
+
 /// All predicates on a term.
 #[derive(Debug)]
 pub struct Column {
@@ -126,6 +176,7 @@ pub struct Column {
     paths: PathTree,
     search: Option<Search>,
     search_any_case: Option<Search>,
+    regexes: Option<Regexes>,
     kinds: Asked,
     is_function: bool,
 }
@@ -147,6 +198,7 @@ fn kind_of(test: &Test, multi: Multi) -> Option<Kind> {
         TestKind::EndsWith(_) => Kind::Suffix,
         TestKind::Glob(glob) if !glob.literal_prefix().is_empty() => Kind::Pattern,
         TestKind::PathPrefix(_) => Kind::Path,
+        TestKind::Regex(_) => Kind::Regex,
         _ => return None,
     })
 }
@@ -185,6 +237,7 @@ impl Column {
             paths: PathTree::default(),
             search: None,
             search_any_case: None,
+            regexes: None,
             kinds: Asked::default(),
             is_function: !predicates.iter().any(|id| matches!(table.predicate(*id).check, Check::Term(..))),
             predicates,
@@ -208,6 +261,7 @@ impl Column {
             }
         }
         let (mut search, mut search_any_case): (HashMap<_, Ids>, HashMap<_, Ids>) = Default::default();
+        let mut regexes = Vec::new();
         for id in column.predicates.clone() {
             match kind(id).filter(|(kind, _)| column.kinds.has(*kind)) {
                 None => column.single.push(id),
@@ -219,6 +273,10 @@ impl Column {
                     let TestKind::IContains(needle) = &test.kind else { continue };
                     search_any_case.entry(needle.clone()).or_default().push(id);
                 }
+                Some((Kind::Regex, test)) => {
+                    let TestKind::Regex(regex) = &test.kind else { continue };
+                    regexes.push((id, regex.as_str()));
+                }
                 Some((_, test)) => column.put(id, test, &table.predicate(id).key.right),
             }
         }
@@ -229,9 +287,16 @@ impl Column {
             let built = Search::new(&texts, any_case);
             if built.is_none() {
                 column.single.extend(texts.values().flatten());
-                column.kinds.0 &= !(1 << kind as u8);
+                column.kinds.0 &= !(1 << kind as u16);
             }
             *if any_case { &mut column.search_any_case } else { &mut column.search } = built;
+        }
+        if !regexes.is_empty() {
+            column.regexes = Regexes::new(&regexes);
+            if column.regexes.is_none() {
+                column.single.extend(regexes.iter().map(|(id, _)| *id));
+                column.kinds.0 &= !(1 << Kind::Regex as u16);
+            }
         }
         column
     }
@@ -327,6 +392,15 @@ impl Column {
                 {
                     search.find(text, found);
                 }
+                if asked.has(Kind::Regex)
+                    && let Some(regexes) = &self.regexes
+                {
+                    match std::str::from_utf8(text) {
+                        Ok(_) => regexes.find(text, found),
+                        // The text is repaired first: as its test does.
+                        Err(_) => self.one_by_one(value, Asked::only(Kind::Regex), table, arena, found),
+                    }
+                }
             }
             Value::U64(_) | Value::I64(_) => {
                 if asked.has(Kind::Equal)
@@ -413,6 +487,7 @@ impl Column {
             Kind::Search | Kind::SearchAnyCase => format!("one automaton of {members}"),
             Kind::Path => format!("one tree of {members} paths"),
             Kind::Pattern => format!("behind a trie of {members} beginnings"),
+            Kind::Regex => format!("one automaton of {members} expressions"),
             Kind::Network => format!("one table of {members} networks"),
         }
     }
