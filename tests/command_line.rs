@@ -172,3 +172,15 @@ fn static_fields_are_fields() {
         "{details}"
     );
 }
+
+#[test]
+fn options_of_older_versions_name_todays() {
+    let folder = Folder::new();
+    for (option, expected) in
+        [("-A", "base_syscalls.all=true"), ("-T", "disable.tag"), ("-t", "enable.tag"), ("-e", "--replay")]
+    {
+        let (status, _, err) = folder.run(&[option, "x"]);
+        assert_eq!(status, 1, "{err}");
+        assert!(err.contains(expected), "{option}: {err}");
+    }
+}

@@ -23,6 +23,9 @@ pub fn main() -> ExitCode {
         Ok(options) => options,
         Err(error) => {
             let _ = error.print();
+            if let Some(tip) = options::replacement(&error) {
+                let _ = writeln!(std::io::stderr(), "\n{tip}");
+            }
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };

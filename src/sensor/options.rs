@@ -23,6 +23,25 @@ pub enum Tool {
     Rules(RulesCommand),
 }
 
+/// Options of older versions of Falco, and what takes their place.
+const GONE: [(&str, &str); 7] = [
+    ("-A", "-o base_syscalls.all=true"),
+    ("-b", "-o buffer_format_base64=true"),
+    ("-D", "-o rules[].disable.rule=*TEXT*"),
+    ("-e", "--replay FILE, or -o engine.kind=replay -o engine.replay.capture_file=FILE"),
+    ("-S", "-o falco_libs.snaplen=BYTES"),
+    ("-T", "-o rules[].disable.tag=TAG"),
+    ("-t", "-o rules[].disable.rule=* -o rules[].enable.tag=TAG"),
+];
+
+/// What an operator who knows older versions should write, when that is what is wrong.
+pub fn replacement(error: &clap::Error) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue};
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return None };
+    let (gone, now) = GONE.iter().find(|(gone, _)| gone == given)?;
+    Some(format!("  tip: {gone} is of older versions of Falco; say {now}"))
+}
+
 /// Takes a command line apart. The help calls the program as it was called: installed in Falco's place it is `falco`.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, clap::Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();

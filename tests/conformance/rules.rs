@@ -107,6 +107,7 @@ pub fn rules_load(case: &Value) -> Outcome {
                     && strings(&wanted["snippet_contains"]).iter().all(|s| snippet.contains(s))
                     && !strings(&wanted["snippet_not_contains"]).iter().any(|s| snippet.contains(s))
             }),
+            "result_json" => says(&result.json(), wanted),
             "describe" => {
                 let env_all = describe::describe(loaded, &env, None);
                 for want in wanted.as_array().into_iter().flatten() {
@@ -128,6 +129,17 @@ pub fn rules_load(case: &Value) -> Outcome {
         }
     }
     steps(case, &loader)
+}
+
+/// Is everything that is stated there? Of objects the stated keys are compared.
+fn says(got: &Value, wanted: &Value) -> bool {
+    match (got, wanted) {
+        (_, Value::Object(keys)) => keys.iter().all(|(key, value)| says(&got[key], value)),
+        (Value::Array(got), Value::Array(wanted)) => {
+            got.len() == wanted.len() && got.iter().zip(wanted).all(|(got, wanted)| says(got, wanted))
+        }
+        _ => got == wanted,
+    }
 }
 
 /// Follows a path into a description.
