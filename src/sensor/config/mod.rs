@@ -9,10 +9,12 @@ pub mod merge;
 pub mod schema;
 pub mod tree;
 
+use super::interval;
 use super::record::OnMatch;
 use keys::LOG_LEVELS;
 pub use merge::Override;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tree::{ConfigError, Node, Value, parse_path};
 
 /// Where a configuration is looked for when none is named: our own place first, then Falco's.
@@ -470,6 +472,12 @@ impl Reader<'_> {
         let address = self.text("webserver.listen_address");
         if address.parse::<std::net::IpAddr>().is_err() {
             return self.error("webserver.listen_address", format!("'{address}' is not an IP address"));
+        }
+        let every = self.text("metrics.interval");
+        let long_enough = interval::parse(&every).is_some_and(|every| every >= Duration::from_millis(100));
+        if self.bool("metrics.enabled") && !long_enough {
+            let message = format!("'{every}' is no duration of at least 100ms: write 1h, 90s or 500ms");
+            return self.error("metrics.interval", message);
         }
         let plugins = self.node("plugins").map_or(&[][..], Node::maps);
         let mut names = Vec::new();
