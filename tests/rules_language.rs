@@ -1,6 +1,6 @@
 //! The rules language key by key: what loads, and the codes of what does not or is suspicious.
 
-use falco_sensor::rules::{Environment, FileResult, LoadedRules, Loader};
+use falco_sensor::rules::{Environment, FileResult, LoadedRules, Loader, Priority, Selected, Selection, Selector};
 
 /// Loads texts in order, each as a file of its own.
 fn load(texts: &[&str]) -> (Vec<FileResult>, LoadedRules) {
@@ -277,4 +277,38 @@ fn exceptions() {
     assert_eq!(appended, "(evt.type = open and not (proc.name = a or proc.name = b))");
     let replaced = condition(&[&base, &more("replace", "name: f\nfields: [proc.pname]\nvalues: [[c]]")], "r");
     assert_eq!(replaced, "(evt.type = open and not proc.pname = c)");
+}
+
+#[test]
+fn choosing_rules() {
+    let named = |name: &str, more: &str| format!("{}{more}", RULE.replace("rule: r", &format!("rule: {name}")));
+    let text = [
+        named("one a", "  tags: [x, y]\n"),
+        named("two a", "  enabled: false\n  tags: [x]\n"),
+        named("two b", "").replace("INFO", "ERROR"),
+        named("a+b (c)", "  tags: [y]\n"),
+    ];
+    let (_, loaded) = load(&[&text.concat()]);
+    let chosen = |threshold: Priority, steps: &[(bool, Selected)]| {
+        let mut selection = Selection::of(&loaded, threshold);
+        for (enable, what) in steps {
+            selection.apply(&loaded, threshold, &Selector { enable: *enable, what: what.clone() });
+        }
+        selection.rules().iter().map(|i| loaded.rule(*i).name.clone()).collect::<Vec<_>>()
+    };
+    let (rule, tag) = (|name: &str| Selected::Rule(name.into()), |name: &str| Selected::Tag(name.into()));
+    for (steps, expected) in [
+        (vec![], vec!["one a", "two b", "a+b (c)"]),
+        (vec![(false, rule("*"))], vec![]),
+        (vec![(false, rule("*")), (true, tag("x"))], vec!["one a", "two a"]),
+        (vec![(false, tag("y"))], vec!["two b"]),
+        (vec![(true, rule("two*"))], vec!["one a", "two b", "a+b (c)", "two a"]),
+        (vec![(false, rule("one a")), (true, rule("one a"))], vec!["two b", "a+b (c)", "one a"]),
+        // Only the star is special, and a name is matched whole.
+        (vec![(false, rule("two")), (false, rule("?ne a")), (false, rule("a+b (c)"))], vec!["one a", "two b"]),
+        (vec![(false, rule("*b*"))], vec!["one a"]),
+    ] {
+        assert_eq!(chosen(Priority::Debug, &steps), expected, "{steps:?}");
+    }
+    assert_eq!(chosen(Priority::Warning, &[(true, rule("*"))]), ["two b"], "less severe rules stay out");
 }
