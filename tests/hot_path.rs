@@ -272,7 +272,7 @@ fn a_rule_fires_once_for_either_path() {
         let got = queue.next(Duration::ZERO).ok();
         match (expected, &got) {
             (None, None) => {}
-            (Some(expected), Some(queue::Message::Alert(line))) => {
+            (Some(expected), Some(queue::Message::Alert { line, .. })) => {
                 let line = String::from_utf8_lossy(line);
                 assert!(line.contains(expected), "{line} lacks {expected}");
                 fired += 1;

@@ -1,12 +1,14 @@
-//! Where alerts go: standard output, a file, a program. And the one thread that writes them.
+//! Where alerts go: standard output, the system log, a file, a program. And the one thread that writes them.
 //!
 //! A channel that fails says so once, and again when it works: alerts of the time between are lost for this channel
 //! and counted.
 
 use super::queue::{Message, Queue};
+use crate::rules::Priority;
 use crate::sensor::log::{self, Level};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -14,6 +16,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+/// Where the system log listens, and the number of its facility "user".
+const SYSLOG: &str = "/dev/log";
+const USER: u8 = 1;
 
 /// One place alerts are written to.
 #[derive(Debug)]
@@ -24,6 +30,11 @@ pub enum Channel {
         path: PathBuf,
         keep_alive: bool,
         open: Option<File>,
+    },
+    /// The system log, with the severity of the rule. Facility and form are those of the C library's default.
+    Syslog {
+        path: PathBuf,
+        open: Option<UnixDatagram>,
     },
     /// A shell command that reads alerts; started for every alert unless `keep_alive`.
     Program {
@@ -40,6 +51,11 @@ impl Channel {
         Ok(Channel::File { path, keep_alive, open: keep_alive.then_some(file) })
     }
 
+    /// The system log of this host; looked for with the first alert.
+    pub fn syslog() -> Channel {
+        Channel::Syslog { path: SYSLOG.into(), open: None }
+    }
+
     /// A program channel; the command is started with the first alert.
     pub const fn program(command: String, keep_alive: bool) -> Channel {
         Channel::Program { command, keep_alive, running: None }
@@ -49,12 +65,27 @@ impl Channel {
         match self {
             Channel::Stdout => "stdout".to_owned(),
             Channel::File { path, .. } => path.display().to_string(),
+            Channel::Syslog { path, .. } => format!("the system log ({})", path.display()),
             Channel::Program { command, .. } => format!("the program '{command}'"),
         }
     }
 
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    /// Lines with their ends, and the priority of each.
+    fn write(&mut self, lines: &[u8], priorities: &[Priority]) -> io::Result<()> {
         match self {
+            Channel::Syslog { path, open } => {
+                for (line, priority) in lines.split_inclusive(|byte| *byte == b'\n').zip(priorities) {
+                    let message = syslog_message(line.strip_suffix(b"\n").unwrap_or(line), *priority);
+                    // The log may have been started anew: once more on a new socket.
+                    if open.take_if(|socket| socket.send(&message).is_err()).is_some() || open.is_none() {
+                        let socket = UnixDatagram::unbound()?;
+                        socket.connect(&*path)?;
+                        socket.send(&message)?;
+                        *open = Some(socket);
+                    }
+                }
+                Ok(())
+            }
             Channel::Stdout => {
                 let mut out = io::stdout().lock();
                 out.write_all(lines)?;
@@ -108,6 +139,11 @@ impl Channel {
             _ => Ok(()),
         }
     }
+}
+
+fn syslog_message(line: &[u8], priority: Priority) -> Vec<u8> {
+    let head = format!("<{}>falco-sensor[{}]: ", (USER << 3) | priority as u8, std::process::id());
+    [head.as_bytes(), line].concat()
 }
 
 fn start(command: &str) -> io::Result<Child> {
@@ -194,21 +230,20 @@ struct Writer {
 
 impl Writer {
     fn run(&mut self, queue: &Queue, buffered: bool) {
-        let mut lines = Vec::new();
-        let mut alerts = 0;
+        let (mut lines, mut priorities) = (Vec::new(), Vec::new());
         loop {
             let message = queue.next(LONGEST_BUFFERED);
             let ended = message == Err(RecvTimeoutError::Disconnected);
-            if let Ok(Message::Alert(line)) = &message {
+            if let Ok(Message::Alert { line, priority }) = &message {
                 lines.extend_from_slice(line);
                 lines.push(b'\n');
-                alerts += 1;
+                priorities.push(*priority);
             }
             let waits = buffered && message.is_ok() && lines.len() < BUFFER;
             if !lines.is_empty() && !waits {
-                self.write(&lines, alerts);
+                self.write(&lines, &priorities);
                 lines.clear();
-                alerts = 0;
+                priorities.clear();
             }
             if message == Ok(Message::Reopen) {
                 self.reopen();
@@ -228,16 +263,16 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, lines: &[u8], alerts: u64) {
+    fn write(&mut self, lines: &[u8], priorities: &[Priority]) {
         for (channel, has_failed) in &mut self.channels {
             self.state.busy_since.store(self.started.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
-            let result = channel.write(lines);
+            let result = channel.write(lines, priorities);
             self.state.busy_since.store(0, Ordering::Relaxed);
             match result {
                 Ok(()) if !*has_failed => {}
                 Ok(()) => log::write(Level::Notice, format_args!("output to {} works again", channel.name())),
                 Err(ref error) => {
-                    self.state.failed.fetch_add(alerts, Ordering::Relaxed);
+                    self.state.failed.fetch_add(priorities.len() as u64, Ordering::Relaxed);
                     if !*has_failed {
                         log::write(Level::Error, format_args!("output to {} failed: {error}", channel.name()));
                     }
@@ -270,7 +305,7 @@ mod tests {
             let (sender, queue) = queue::bounded(10);
             let channel = Channel::file(path.clone(), keep_alive).expect("writable");
             let output = Output::start(queue, vec![channel], false).expect("starts");
-            assert!(sender.alert(b"one"));
+            assert!(sender.alert(b"one", Priority::Notice));
             while fs::read(&path).expect("there").is_empty() {
                 thread::sleep(Duration::from_millis(1));
             }
@@ -279,11 +314,30 @@ mod tests {
             while keep_alive && !path.exists() {
                 thread::sleep(Duration::from_millis(1));
             }
-            assert!(sender.alert(b"two") && sender.alert(b"three"));
+            assert!(sender.alert(b"two", Priority::Notice) && sender.alert(b"three", Priority::Notice));
             drop(sender);
             assert!(output.finish(Duration::from_secs(10)));
             assert_eq!(fs::read_to_string(folder.path().join("old")).expect("there"), "one\n");
             assert_eq!(fs::read_to_string(&path).expect("there"), "two\nthree\n");
+        }
+    }
+
+    #[test]
+    fn the_system_log_gets_severities_and_is_found_again() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("log");
+        let mut channel = Channel::Syslog { path: path.clone(), open: None };
+        assert!(channel.write(b"lost\n", &[Priority::Error]).is_err(), "nobody listens");
+        for _ in 0..2 {
+            let log = UnixDatagram::bind(&path).expect("binds");
+            channel.write(b"one\ntwo\n", &[Priority::Critical, Priority::Debug]).expect("written");
+            for (severity, text) in [(2, "one"), (7, "two")] {
+                let mut message = [0; 100];
+                let len = log.recv(&mut message).expect("a message");
+                let expected = format!("<{}>falco-sensor[{}]: {text}", 8 + severity, std::process::id());
+                assert_eq!(String::from_utf8_lossy(&message[..len]), expected);
+            }
+            fs::remove_file(&path).expect("there");
         }
     }
 
@@ -295,7 +349,11 @@ mod tests {
             let command = format!("echo started >> {}; cat >> {}", log.display(), out.display());
             let (sender, queue) = queue::bounded(10);
             let output = Output::start(queue, vec![Channel::program(command, keep_alive)], true).expect("starts");
-            assert!(sender.alert(b"one") && sender.alert(b"two \"x\"") && sender.alert(b"three"));
+            assert!(
+                sender.alert(b"one", Priority::Notice)
+                    && sender.alert(b"two \"x\"", Priority::Notice)
+                    && sender.alert(b"three", Priority::Notice)
+            );
             drop(sender);
             assert!(output.finish(Duration::from_secs(10)));
             assert_eq!(fs::read_to_string(&out).expect("written"), "one\ntwo \"x\"\nthree\n");
@@ -307,7 +365,7 @@ mod tests {
     fn a_program_that_fails_is_counted_and_started_again() {
         let (sender, queue) = queue::bounded(10);
         let output = Output::start(queue, vec![Channel::program("exit 3".to_owned(), false)], false).expect("starts");
-        assert!(sender.alert(b"one") && sender.alert(b"two"));
+        assert!(sender.alert(b"one", Priority::Notice) && sender.alert(b"two", Priority::Notice));
         let state = output.state.clone();
         drop(sender);
         assert!(output.finish(Duration::from_secs(10)));
@@ -319,7 +377,7 @@ mod tests {
         let (sender, queue) = queue::bounded(10);
         let channel = Channel::file("/dev/full".into(), true).expect("opens");
         let output = Output::start(queue, vec![channel], true).expect("starts");
-        assert!(sender.alert(b"one") && sender.alert(b"two"));
+        assert!(sender.alert(b"one", Priority::Notice) && sender.alert(b"two", Priority::Notice));
         let state = output.state.clone();
         drop(sender);
         assert!(output.finish(Duration::from_secs(10)));

@@ -3,6 +3,7 @@
 //! A loop offers a line and goes on; when the queue is full the line is dropped and counted. The bound counts alerts,
 //! and lines are bounded by what a record can hold.
 
+use crate::rules::Priority;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -15,7 +16,7 @@ pub const DEFAULT_CAPACITY: usize = 16 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message {
     /// A line without its newline.
-    Alert(Box<[u8]>),
+    Alert { line: Box<[u8]>, priority: Priority },
     /// Close and open every output that has a name.
     Reopen,
 }
@@ -42,8 +43,8 @@ pub fn bounded(capacity: usize) -> (Sender, Queue) {
 
 impl Sender {
     /// Offers an alert; never waits. False when it was dropped.
-    pub fn alert(&self, line: &[u8]) -> bool {
-        let taken = self.queue.try_send(Message::Alert(line.into())).is_ok();
+    pub fn alert(&self, line: &[u8], priority: Priority) -> bool {
+        let taken = self.queue.try_send(Message::Alert { line: line.into(), priority }).is_ok();
         if !taken {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -51,9 +52,9 @@ impl Sender {
     }
 
     /// Hands over an alert, waiting for room: where events wait too, as in a replay.
-    pub fn deliver(&self, line: &[u8]) {
+    pub fn deliver(&self, line: &[u8], priority: Priority) {
         // Without an output thread nobody waits for alerts.
-        let _ = self.queue.send(Message::Alert(line.into()));
+        let _ = self.queue.send(Message::Alert { line: line.into(), priority });
     }
 
     /// Asks for a reopening; false when the queue is full: ask again.
@@ -83,14 +84,16 @@ mod tests {
     fn a_full_queue_drops_and_counts() {
         let (sender, queue) = bounded(2);
         let other = sender.clone();
-        assert!(sender.alert(b"1") && other.alert(b"2"));
-        assert!(!sender.alert(b"3") && !other.alert(b"4"));
+        let notice = Priority::Notice;
+        let alert = |text: &[u8]| Message::Alert { line: text.into(), priority: notice };
+        assert!(sender.alert(b"1", notice) && other.alert(b"2", notice));
+        assert!(!sender.alert(b"3", notice) && !other.alert(b"4", notice));
         assert_eq!(sender.dropped(), 2);
         let second = Duration::from_secs(1);
-        assert_eq!(queue.next(second), Ok(Message::Alert((*b"1").into())));
+        assert_eq!(queue.next(second), Ok(alert(b"1")));
         assert!(sender.reopen());
         drop((sender, other));
-        assert_eq!(queue.next(second), Ok(Message::Alert((*b"2").into())));
+        assert_eq!(queue.next(second), Ok(alert(b"2")));
         assert_eq!(queue.next(second), Ok(Message::Reopen));
         assert_eq!(queue.next(second), Err(RecvTimeoutError::Disconnected));
     }

@@ -16,6 +16,7 @@ use crate::filter::EvalContext;
 use crate::output::alert::{EventTime, Style, Writer};
 use crate::output::channel::Output;
 use crate::output::queue;
+use crate::rules::Priority;
 use bumpalo::Bump;
 use std::io::Write;
 use std::path::Path;
@@ -77,7 +78,7 @@ pub fn run(
             tick = now + SECOND;
             let verdict = monitor.second(&counters, started + Duration::from_nanos(now.saturating_sub(first)));
             let time = EventTime { ns: now, utc_offset };
-            result = drops::act(&verdict, &mut writer, time, &mut |line| sender.deliver(line));
+            result = drops::act(&verdict, &mut writer, time, &mut |line| sender.deliver(line, Priority::Debug));
             if result.is_err() {
                 break;
             }
@@ -92,7 +93,7 @@ pub fn run(
             line.clear();
             writer.write(form, &event, EventTime { ns: now, utc_offset }, None, &arena, &mut line);
             matches[rule.0 as usize] += 1;
-            sender.deliver(&line);
+            sender.deliver(&line, form.priority);
         }
         arena.reset();
     }

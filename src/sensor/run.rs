@@ -21,6 +21,7 @@ use crate::event::live::Host;
 use crate::output::alert::{EventTime, Style, Writer};
 use crate::output::channel::{Channel, Output};
 use crate::output::queue;
+use crate::rules::Priority;
 use nix::sys::signal::Signal;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -146,9 +147,12 @@ pub(super) fn channels(config: &Config) -> Result<Vec<Channel>, String> {
     if let Some(program) = &config.program {
         channels.push(Channel::program(program.command.clone(), program.keep_alive));
     }
+    if config.syslog {
+        channels.push(Channel::syslog());
+    }
     if channels.is_empty() {
         return Err(
-            "no output is enabled: set stdout_output.enabled, file_output.enabled or program_output.enabled to true"
+            "no output is enabled: set stdout_output.enabled, syslog_output.enabled, file_output.enabled or program_output.enabled to true"
                 .to_owned(),
         );
     }
@@ -253,7 +257,7 @@ impl Control<'_> {
         let time = EventTime { ns: wall_now(), utc_offset: self.shared.clock.get().utc_offset };
         let sender = &self.sender;
         drops::act(&verdict, &mut self.writer, time, &mut |line| {
-            sender.alert(line);
+            sender.alert(line, Priority::Debug);
         })
     }
 

@@ -176,7 +176,7 @@ impl Watch {
                 let extra = opened.map(|path| (OPENED, path));
                 self.writer.write(form, &event, time, extra, &self.arena, &mut self.line);
                 self.shared.matches[rule.0 as usize].fetch_add(1, Ordering::Relaxed);
-                self.sender.alert(&self.line);
+                self.sender.alert(&self.line, form.priority);
                 if let (Some(tap), Some(trigger)) = (&self.tap, self.shared.plan.triggers.get(rule.0 as usize)) {
                     tap.matched(*trigger, now, self.seen.events);
                 }

@@ -162,12 +162,10 @@ mod tests {
             ),
             ("zzz: 1\n", Some("warning f:1:1: unknown key 'zzz', ignored")),
             (
-                "syslog_output: {enabled: true}\n",
-                Some(
-                    "warning f:1:17: syslog_output.enabled: this version does not have that yet, the key has no effect",
-                ),
+                "http_output: {enabled: true}\n",
+                Some("warning f:1:15: http_output.enabled: this version does not have that yet, the key has no effect"),
             ),
-            ("syslog_output: {enabled: no}\n", None),
+            ("http_output: {enabled: no}\n", None),
             ("http_output: {enabled: false, url: x}\n", None),
             (
                 "falco_libs: {thread_table_size: 5}\n",

@@ -94,7 +94,7 @@ pub const KEYS: &[Key] = &[
     key("outputs_queue.capacity", Int, "0", Works, "bound of the alert queue, 0 = unbounded"),
     key("append_output", MapList, "", Works, "additions to outputs of chosen rules"),
     key("stdout_output.enabled", Bool, "false", Works, "alerts to standard output"),
-    key("syslog_output.enabled", Bool, "false", NotYet("false"), "alerts to syslog"),
+    key("syslog_output.enabled", Bool, "false", Works, "alerts to syslog"),
     key("file_output.enabled", Bool, "false", Works, "alerts to a file"),
     key("file_output.keep_alive", Bool, "false", Works, "keep the file open between alerts"),
     key("file_output.filename", Text, "", Works, "path, appended to"),
