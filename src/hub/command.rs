@@ -172,7 +172,8 @@ async fn test(config: &Config, tls: &Arc<Tls>, name: &str) -> Result<ExitCode, S
         let names: Vec<_> = config.instances.iter().map(|instance| instance.name.as_str()).collect();
         return Err(format!("no output '{name}' is configured; there are: {}", names.join(", ")));
     };
-    let context = Context { settings: &instance.settings, core: &config.core, tls };
+    let enabled = config.enabled();
+    let context = Context { settings: &instance.settings, core: &config.core, tls, enabled: &enabled };
     let forward = match instance.kind.forward(&context) {
         Some(made) => made.map_err(|error| format!("{name}: {error}"))?,
         None => return Err(format!("{name}: alerts are not sent to this kind of output")),

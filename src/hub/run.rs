@@ -45,8 +45,9 @@ pub struct Outputs {
 pub fn outputs(config: &Config, tls: &Arc<Tls>) -> Result<Outputs, Vec<Problem>> {
     let mut outputs = Outputs::default();
     let mut problems = Vec::new();
+    let enabled = config.enabled();
     for instance in &config.instances {
-        let context = Context { settings: &instance.settings, core: &config.core, tls };
+        let context = Context { settings: &instance.settings, core: &config.core, tls, enabled: &enabled };
         if let Work::Counts(make) = instance.kind.work {
             match make(&context) {
                 Ok(counts) => outputs.counts.push(counts),

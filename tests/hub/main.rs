@@ -6,6 +6,7 @@ mod delivery;
 mod documents;
 mod input;
 mod outputs;
+mod payloads;
 mod process;
 mod receivers;
 mod sidekick;

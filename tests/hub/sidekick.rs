@@ -99,7 +99,8 @@ fn requests(case: &Value) -> Result<Vec<Request>, Outcome> {
     let failed = |why: String| Outcome::Failed(why);
     let instance = config.instances.iter().find(|i| i.name == kind.section).ok_or(failed("not enabled".to_owned()))?;
     let tls = Tls::new(&config.core);
-    let payload = make(&Context { settings: &instance.settings, core: &config.core, tls: &tls }).map_err(failed)?;
+    let context = Context { settings: &instance.settings, core: &config.core, tls: &tls, enabled: &[] };
+    let payload = make(&context).map_err(failed)?;
     payload.requests(&[Arc::new(alert(&case["input"]))]).map_err(|failure| Outcome::Failed(failure.to_string()))
 }
 

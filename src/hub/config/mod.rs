@@ -133,6 +133,16 @@ pub struct Config {
     pub warnings: Vec<Problem>,
 }
 
+impl Config {
+    /// What the enabled outputs are called, each once.
+    pub fn enabled(&self) -> Vec<&'static str> {
+        let mut labels: Vec<_> = self.instances.iter().map(|instance| instance.kind.label).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        labels
+    }
+}
+
 /// Where values come from besides the file.
 pub struct Sources<'s> {
     /// `key=value`, as in the environment.
@@ -345,9 +355,12 @@ impl Reader<'_> {
                 self.problem(item.mark, message);
                 continue;
             };
-            let name = at(item, "name").and_then(Node::text).unwrap_or_default().to_owned();
+            // `name` may be a key of the kind.
+            let word =
+                if kind.tables().into_iter().flatten().any(|key| key.name == "name") { "instance" } else { "name" };
+            let name = at(item, word).and_then(Node::text).unwrap_or_default().to_owned();
             if name.is_empty() {
-                self.problem(item.mark, format!("outputs: an instance of '{}' needs a 'name'", kind.section));
+                self.problem(item.mark, format!("outputs: an instance of '{}' needs '{word}', its name", kind.section));
                 continue;
             }
             if instances.iter().any(|other| other.name == name) {
@@ -377,7 +390,7 @@ impl Reader<'_> {
                 let table = kind.tables();
                 let mut names = table.iter().flat_map(|t| t.iter()).chain(kind.shared).map(|key| key.name);
                 let fits = |name: &str| name.split('.').next() == Some(&text) || name.rsplit('.').next() == Some(&text);
-                if text != "kind" && text != "name" && !names.any(fits) {
+                if text != "kind" && text != word && !names.any(fits) {
                     self.warn(key.mark, format!("'{text}' is no key of '{}': it has no effect", kind.section));
                 }
             }

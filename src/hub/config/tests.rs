@@ -79,7 +79,7 @@ fn mistakes_name_their_place() {
         ("outputs:\n- {kind: slack, name: a}", "hub.yaml:2:3: outputs: 'a' needs 'webhookurl'"),
         (
             "outputs:\n- {kind: slack, webhookurl: http://x}",
-            "hub.yaml:2:3: outputs: an instance of 'slack' needs a 'name'",
+            "hub.yaml:2:3: outputs: an instance of 'slack' needs 'name', its name",
         ),
         ("webhook:\n  match: {rulez: a}", "hub.yaml:2:11: webhook.match: 'rulez' is none of"),
     ] {

@@ -107,7 +107,8 @@ pub struct Message<'a> {
     pub icon_url: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub channel: &'a str,
-    pub attachments: [Attachment<'a>; 1],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment<'a>>,
 }
 
 /// An attachment as Slack defined it and others took over.

@@ -98,7 +98,8 @@ pub trait Payload: Send + Sync {
         None
     }
 
-    /// Called before each delivery: what must exist on the server, a token. The headers are added to the requests.
+    /// Called before the requests of each delivery are made: what must exist on the server, a token. The headers are
+    /// added to the requests.
     async fn prepare(&self, _client: &Client) -> Result<Vec<(String, String)>, Failure> {
         Ok(Vec::new())
     }
@@ -215,8 +216,8 @@ impl Http {
 
     async fn try_deliver(&self, alerts: &[Arc<Alert>]) -> Result<Vec<Result<(), Failure>>, Failure> {
         let mut outcomes = all(alerts, Ok(()));
-        let mut requests = VecDeque::from(self.payload.requests(alerts)?);
         let more = self.payload.prepare(&self.client).await?;
+        let mut requests = VecDeque::from(self.payload.requests(alerts)?);
         let mut changed = false;
         while let Some(mut request) = requests.pop_front() {
             let has_key = request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("Idempotency-Key"));

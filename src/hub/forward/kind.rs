@@ -74,4 +74,6 @@ pub struct Context<'c> {
     /// Keys that belong to no output.
     pub core: &'c Section,
     pub tls: &'c Arc<Tls>,
+    /// What the enabled outputs are called.
+    pub enabled: &'c [&'static str],
 }

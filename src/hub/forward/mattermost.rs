@@ -75,7 +75,7 @@ impl Mattermost {
             username: &self.username,
             icon_url: &self.icon,
             channel: "",
-            attachments: [Attachment {
+            attachments: vec![Attachment {
                 fallback: &alert.output,
                 color: color(alert.priority),
                 text: if self.format == "fields" { "" } else { &alert.output },

@@ -9,30 +9,52 @@
 pub mod chat;
 pub mod http;
 pub mod kind;
+pub mod whole;
 pub mod worker;
 
 pub mod alertmanager;
+pub mod cliq;
+pub mod cloudevents;
 pub mod datadog;
+pub mod datadoglogs;
 pub mod discord;
 pub mod dogstatsd;
 pub mod dynatrace;
 pub mod elasticsearch;
 pub mod file;
+pub mod gcp_cloudrun;
 pub mod googlechat;
+pub mod gotify;
+pub mod grafana;
+pub mod grafanaoncall;
 pub mod influxdb;
+pub mod kafkarest;
 pub mod loki;
 pub mod mattermost;
+pub mod n8n;
 pub mod nats;
+pub mod nodered;
+pub mod openobserve;
+pub mod opsgenie;
 pub mod pagerduty;
 pub mod prometheus;
+pub mod quickwit;
 pub mod redis;
+pub mod rocketchat;
 pub mod slack;
 pub mod splunk;
+pub mod spyderbat;
 pub mod statsd;
+pub mod sumologic;
 pub mod syslog;
+pub mod talon;
 pub mod teams;
+pub mod tekton;
 pub mod telegram;
+pub mod webex;
 pub mod webhook;
+pub mod webui;
+pub mod zincsearch;
 
 pub use kind::{Context, Kind, Work};
 
@@ -43,27 +65,48 @@ use std::time::Duration;
 /// Every kind of output.
 pub const KINDS: &[&Kind] = &[
     &alertmanager::KIND,
+    &cliq::KIND,
+    &cloudevents::KIND,
     &datadog::KIND,
+    &datadoglogs::KIND,
     &discord::KIND,
     &dogstatsd::KIND,
     &dynatrace::KIND,
     &elasticsearch::KIND,
     &file::KIND,
+    &gcp_cloudrun::KIND,
     &googlechat::KIND,
+    &gotify::KIND,
+    &grafana::KIND,
+    &grafanaoncall::KIND,
     &influxdb::KIND,
+    &kafkarest::KIND,
     &loki::KIND,
     &mattermost::KIND,
+    &n8n::KIND,
     &nats::KIND,
+    &nodered::KIND,
+    &openobserve::KIND,
+    &opsgenie::KIND,
     &pagerduty::KIND,
     &prometheus::KIND,
+    &quickwit::KIND,
     &redis::KIND,
+    &rocketchat::KIND,
     &slack::KIND,
     &splunk::KIND,
+    &spyderbat::KIND,
     &statsd::KIND,
+    &sumologic::KIND,
     &syslog::KIND,
+    &talon::KIND,
     &teams::KIND,
+    &tekton::KIND,
     &telegram::KIND,
+    &webex::KIND,
     &webhook::KIND,
+    &webui::KIND,
+    &zincsearch::KIND,
 ];
 
 /// The kind of that name, which is its section in the configuration.

@@ -81,7 +81,7 @@ impl Slack {
             username: &self.username,
             icon_url: &self.icon,
             channel: &self.channel,
-            attachments: [Attachment {
+            attachments: vec![Attachment {
                 fallback: &alert.output,
                 color: color(alert.priority),
                 text: if self.format == "fields" { "" } else { &alert.output },

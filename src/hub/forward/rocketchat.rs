@@ -1,0 +1,90 @@
+//! Rocket.Chat: an incoming webhook with one attachment, as Slack's without a footer.
+
+use super::chat::{Attachment, Field, ICON, MESSAGE_FORMAT, Message, OUTPUT_FORMAT, color, or, template, text};
+use super::http::{Payload, Request, endpoint};
+use super::{Context, Failure, Kind, Work};
+use crate::hub::alert::Alert;
+use crate::hub::config::keys::{HTTP, Key};
+use crate::hub::json::go;
+use crate::hub::template::Template;
+use std::sync::Arc;
+
+pub const KIND: Kind = Kind {
+    section: "rocketchat",
+    label: "Rocketchat",
+    destination: "rocketchat",
+    category: "chat",
+    meaning: "A message with an attachment for each alert.",
+    required: &["webhookurl"],
+    keys: &[
+        &[
+            Key::secret("webhookurl", "address of the incoming webhook"),
+            Key::text("footer", "", "taken for a Falcosidekick file's sake: messages have no footer"),
+            Key::text("icon", "", "picture beside the message, where it is not the usual one"),
+            Key::text("username", "Falcosidekick", "who seems to write"),
+            OUTPUT_FORMAT,
+            MESSAGE_FORMAT,
+        ],
+        HTTP,
+    ],
+    shared: &[],
+    work: Work::Http(make),
+};
+
+struct RocketChat {
+    url: String,
+    icon: String,
+    username: String,
+    format: String,
+    template: Option<Template>,
+}
+
+fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
+    let settings = context.settings;
+    Ok(Box::new(RocketChat {
+        url: endpoint(settings.text("webhookurl"))?,
+        icon: or(settings.text("icon"), ICON),
+        username: settings.text("username").to_owned(),
+        format: settings.text("outputformat").to_owned(),
+        template: template(settings.text("messageformat"))?,
+    }))
+}
+
+impl Payload for RocketChat {
+    fn requests(&self, alerts: &[Arc<Alert>]) -> Result<Vec<Request>, Failure> {
+        Ok(alerts.iter().map(|alert| Request::post(&*self.url, go(&self.message(alert)))).collect())
+    }
+}
+
+impl RocketChat {
+    fn message<'a>(&'a self, alert: &'a Alert) -> Message<'a> {
+        let mut attachments = Vec::new();
+        if self.format != "text" {
+            let mut fields = vec![
+                Field::new("rule", &*alert.rule),
+                Field::new("priority", alert.priority.name()),
+                Field::new("source", &*alert.source),
+            ];
+            fields.extend(Field::tags(alert));
+            fields.extend(alert.text_fields().map(|(name, value)| Field::new(name, value)));
+            fields.push(Field::time(alert));
+            fields.extend(Field::hostname(alert));
+            attachments.push(Attachment {
+                fallback: &alert.output,
+                color: color(alert.priority),
+                text: if self.format == "fields" { "" } else { &alert.output },
+                fields,
+                footer: "",
+            });
+        }
+        let template_text = text(self.template.as_ref(), alert);
+        Message {
+            // Without an attachment and a template nothing would be said.
+            text: template_text.or_else(|| attachments.is_empty().then(|| alert.output.clone())),
+            username: &self.username,
+            icon_url: &self.icon,
+            channel: "",
+            attachments,
+        }
+    }
+}
