@@ -84,11 +84,20 @@ static long fsn_dev_config(const struct fsn_config __user *from)
 	WRITE_ONCE(fsn_ring_config.latency_us, c->latency_us);
 	WRITE_ONCE(fsn_capture_config.features, c->features);
 	WRITE_ONCE(fsn_capture_config.snaplen, c->snaplen);
+	/*
+	 * A mask of the consumer's means the classes it was made for. The consumer takes all masks back before it changes the
+	 * classes: probes that have looked at one are waited for here, and below those that have looked at an old class, before
+	 * the first new mask can stand there.
+	 */
+	if (started)
+		synchronize_rcu();
 	for (sc = 0; sc < FSN_SYSCALLS; sc++) {
 		WRITE_ONCE(fsn_probe_config.wanted[sc], c->wanted[sc / 64] >> (sc % 64) & 1);
 		WRITE_ONCE(fsn_probe_config.class[sc], c->class[sc]);
 	}
 	WRITE_ONCE(fsn_probe_config.tracepoints, c->tracepoints);
+	if (started)
+		synchronize_rcu();
 	err = started ? fsn_probes_start(c->tracepoints) : 0;
 out:
 	kfree(c);

@@ -208,7 +208,7 @@ fn watch() -> (Watch, queue::Queue, Arc<Shared>) {
     assert!(result.successful(), "{}", result.text(true));
     let style = plan::style(&config, "host".into());
     let plan = plan::plan(&config, loader.loaded(), &style).expect("compiles");
-    let matches = plan.forms.iter().map(|_| AtomicU64::new(0)).collect();
+    let matches = plan.labels.iter().map(|_| Arc::new(AtomicU64::new(0))).collect();
     let shared = Arc::new(Shared {
         plan,
         path_views: true,

@@ -149,7 +149,7 @@ fn round(pairs: &[Pair], seen: &mut Vec<Seen>) -> Result<Duration, String> {
 pub fn run(request: &Request<'_>, plan: Plan, style: &Style) -> Result<Vec<Row>, String> {
     let load = Arc::new(Load::mixed(EVENTS));
     let expected = plainly(&load, &plan, request.config.path_views);
-    let matches = plan.forms.iter().map(|_| AtomicU64::new(0)).collect();
+    let matches = plan.labels.iter().map(|_| Arc::new(AtomicU64::new(0))).collect();
     let shared = Arc::new(Shared {
         plan,
         path_views: request.config.path_views,

@@ -1,13 +1,18 @@
-//! Values that the configuration gives names to (`static_fields`): `static.NAME` has the same value in every event of this program's
-//! life. Invariant: set once, before rules are loaded.
+//! Values that the configuration gives names to (`static_fields`): `static.NAME` has the same value in every event until another
+//! configuration is loaded. Invariant: set before the rules that use them are compiled.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
-static ALL: OnceLock<Vec<(String, String)>> = OnceLock::new();
+type Fields = Vec<(String, String)>;
 
-/// Names and values from now on; what is there already stays.
-pub fn set(fields: Vec<(String, String)>) {
-    let _ = ALL.set(fields);
+static ALL: AtomicPtr<Fields> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Names and values from now on. Readers may hold on to older ones, so these are never freed: a reload that changes them costs their
+/// size, one that does not costs nothing.
+pub fn set(fields: Fields) {
+    if fields != all() {
+        ALL.store(Box::into_raw(Box::new(fields)), Ordering::Release);
+    }
 }
 
 /// The value of a name.
@@ -17,5 +22,6 @@ pub fn get(name: &str) -> Option<&'static str> {
 
 /// All names with their values.
 pub fn all() -> &'static [(String, String)] {
-    ALL.get().map_or(&[], Vec::as_slice)
+    // SAFETY: null, or a box that is never freed; what it holds was written before the release store.
+    unsafe { ALL.load(Ordering::Acquire).as_ref() }.map_or(&[], Vec::as_slice)
 }

@@ -207,6 +207,11 @@ impl Output {
         self.state.failed.load(Ordering::Relaxed)
     }
 
+    /// Whether the senders are gone and everything is written.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Waits until everything is written; the senders must be gone. False when `patience` was not enough: the thread is
     /// left alone then.
     pub fn finish(self, patience: Duration) -> bool {

@@ -5,6 +5,8 @@ use crate::rules::Priority;
 
 /// The name of the alert about lost events.
 pub const DROP: &str = "Falco internal: syscall event drop";
+/// The name of the alert about a configuration that does not load while another one runs.
+pub const RELOAD: &str = "Falco internal: hot restart failure";
 
 /// The line of an internal alert; `members` go to `output_fields`, and behind the message in text.
 pub fn line(

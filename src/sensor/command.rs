@@ -4,14 +4,15 @@ use super::config::{self, Config};
 use super::log::{self, Level};
 use super::options::{self, Options, Tool};
 use super::plan;
-use super::run::{Run, hostname, run};
+use super::prepare::{self, Prepared};
+use super::run::{Run, run};
 use super::{listing, records, replay};
 use crate::bench;
 use crate::event::statics;
 use crate::kit::command as kit;
+use crate::rules::FileResult;
 use crate::rules::describe::describe;
 use crate::rules::result::results_json;
-use crate::rules::{FileResult, LoadedRules};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -90,57 +91,32 @@ fn act(options: &Options) -> Result<(), String> {
         let [ours, theirs] = config::DEFAULT_FILES;
         return Err(format!("no configuration: neither {ours} nor {theirs} exists; name one with -c"));
     };
-    let loaded = config::load(&file, &options.overrides).map_err(|e| e.to_string())?;
-    let mut config = loaded.config;
-    if options.verbose {
-        config.log_level = Level::Debug as usize;
-    }
+    let loaded = prepare::configuration(options, &file)?;
+    let inputs = prepare::inputs(options, &loaded);
+    let config = &loaded.config;
     log::configure(config.log_level, config.log_stderr);
     if options.version {
         return print(&listing::version(config.json_output));
     }
-    if options.unbuffered {
-        config.buffered = false;
-    }
     statics::set(config.static_fields.clone());
-    let environment = plan::environment(&config, options.print.as_deref());
+    let environment = plan::environment(config, options.print.as_deref());
     if !options.validate.is_empty() {
         let files = plan::rules_files(&options.validate)?;
-        return validate(&files, &config, &environment, options);
+        return validate(&files, config, &environment, options);
     }
-    for warning in loaded.schema.iter().chain(&loaded.warnings) {
-        log::write(Level::Warning, format_args!("{warning}"));
-    }
-    for info in &loaded.infos {
-        log::write(Level::Info, format_args!("{info}"));
-    }
-    let files = if options.rules.is_empty() { config.rules_paths() } else { plan::rules_files(&options.rules)? };
-    if files.is_empty() {
-        return Err("no rules: none of the files of rules_files exists. You must specify at least one rules file: in \
-                    rules_files, or with -r"
-            .to_owned());
-    }
-    let rules = load_rules(&files, &environment)?;
+    prepare::remark(&loaded);
+    let files = prepare::rules_files(options, config)?;
+    let rules = prepare::load_rules(&files, &environment)?;
     if options.describe_all || options.describe.is_some() {
         return print(&listing::rules(&rules, &environment, options.describe.as_deref(), config.json_output)?);
     }
     if options.support {
         return print(&listing::support(&loaded.tree, &files));
     }
-    let style = plan::style(&config, hostname());
-    let mut plan = plan::plan(&config, &rules, &style)?;
-    if options.record.is_some() {
-        plan.capture_also(|call| config.base_syscalls.all || !call.ignored_by_default);
-    }
-    let capture = options.replay.as_ref().or(config.replay.as_ref());
-    let running = plan.forms.iter().flatten().count();
+    let prepared = prepare::prepare(options, loaded.config, &rules)?;
+    let capture = options.replay.clone().or(prepared.config.replay.clone());
     if capture.is_none() {
-        for warning in &plan.warnings {
-            log::write(Level::Warning, format_args!("{warning}"));
-        }
-        let (all, calls) = (rules.rules.len(), plan.captured.len());
-        log::write(Level::Info, format_args!("{running} of {all} rules run, {calls} system calls are captured"));
-        log::write(Level::Debug, format_args!("captured: {}", plan.captured.join(" ")));
+        prepare::announce(&prepared.plan);
     }
     if options.dry_run {
         return Ok(());
@@ -149,20 +125,12 @@ fn act(options: &Options) -> Result<(), String> {
         let text = format!("{}\n", std::process::id());
         std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))?;
     }
-    if let Some(file) = capture {
+    if let Some(capture) = capture {
+        let Prepared { config, plan, style } = prepared;
         let duration = options.seconds.map(Duration::from_secs);
-        return replay::run(&config, &plan, style, file, options.record.as_deref(), duration);
+        return replay::run(&config, &plan, style, &capture, options.record.as_deref(), duration);
     }
-    run(Run {
-        plan,
-        style,
-        module: options.module.clone().or_else(|| config.module.clone()),
-        no_load: options.no_load,
-        pushdown: !options.no_pushdown,
-        record: options.record.clone(),
-        duration: options.seconds.map(Duration::from_secs),
-        config: &config,
-    })
+    run(Run { options, file: &file, inputs, prepared })
 }
 
 /// Without a configuration file the built-in values hold: measuring needs rules and nothing else.
@@ -172,12 +140,7 @@ fn measure(options: &Options, mode: bench::Mode, file: Option<&Path>) -> Result<
         None => config::read("", Path::new("built in")),
     };
     let config = loaded.map_err(|e| e.to_string())?.config;
-    let rules = if options.rules.is_empty() { config.rules_paths() } else { plan::rules_files(&options.rules)? };
-    if rules.is_empty() {
-        return Err("no rules: none of the files of rules_files exists. You must specify at least one rules file: in \
-                    rules_files, or with -r"
-            .to_owned());
-    }
+    let rules = prepare::rules_files(options, &config)?;
     let report = bench::run(&bench::Request {
         mode,
         config: &config,
@@ -234,17 +197,4 @@ fn validate(
     }
     // The results have said it.
     if valid { Ok(()) } else { Err(String::new()) }
-}
-
-fn load_rules(files: &[PathBuf], environment: &crate::rules::Environment<'_>) -> Result<LoadedRules, String> {
-    let (results, rules) = plan::load_rules(files, environment);
-    for result in &results {
-        if result.successful() && result.has_warnings() {
-            log::write(Level::Warning, format_args!("{}", result.text(true).trim_end()));
-        } else if result.successful() {
-            log::write(Level::Debug, format_args!("{}", result.text(false).trim_end()));
-        }
-    }
-    let failed = results.iter().find(|r| !r.successful());
-    rules.map_err(|why| failed.map_or(why, |result| result.text(true).trim_end().to_owned()))
 }

@@ -1,7 +1,8 @@
 //! One CPU's loop: drain the ring, sleep until the module has more.
 //!
-//! It knows nothing of what records mean; a [`Handler`] does. Invariant: it sleeps only on an empty ring and after
-//! telling the module so, and the ring is empty when it returns.
+//! It knows nothing of what records mean; a [`Handler`] does. Other threads ask things of the handler through a [`Remote`]:
+//! the loop looks for them between portions of records, never per record. Invariant: it sleeps only on an empty ring and
+//! after telling the module so, and the ring is empty when it returns.
 
 use crate::driver::abi::FSN_SLOTS;
 use crate::driver::ring::{Damage, Memory, Record, Ring};
@@ -11,25 +12,32 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 /// What is done with the records of one ring. Called from its loop's thread only.
 pub trait Handler {
+    /// What other threads may ask of it.
+    type Order: Send + 'static;
+    /// Somebody asks for something, between two records.
+    fn order(&mut self, order: Self::Order);
     /// A record, valid during the call.
     fn record(&mut self, record: Record<'_>);
     /// The ring held something that cannot be; records were skipped and everything will be sent again.
     fn damage(&mut self, damage: Damage);
     /// The ring is empty for now.
     fn idle(&mut self);
+    /// A portion of records is done with; more may follow at once.
+    fn between(&mut self) {}
     /// What the last record taught of a slot's interests, to be told to the module.
     fn interest(&mut self) -> Option<Wanted> {
         None
     }
-    /// Whether all interests told so far may be wrong; asked once per draining.
+    /// Whether all interests told so far may be wrong; asked once per portion.
     fn forgets_interest(&mut self) -> bool {
         false
     }
-    /// Whether the module is to forget what it sent, so that everything comes again; asked once per draining.
+    /// Whether the module is to forget what it sent, so that everything comes again; asked once per portion.
     fn wants_reset(&mut self) -> bool {
         false
     }
@@ -49,44 +57,68 @@ const WAKE: Token = Token(1);
 /// Sleep at most this long: a backstop, not the way records are noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// What another thread needs to end a loop.
-pub struct Stop {
+/// Records between two looks at what other threads ask.
+const PORTION: usize = 1024;
+
+/// An order, and the end of a channel that is dropped once it has been obeyed.
+type Asked<O> = (O, Sender<()>);
+
+/// What another thread needs to steer a loop.
+pub struct Remote<O> {
     flag: Arc<AtomicBool>,
+    orders: Sender<Asked<O>>,
     waker: Waker,
 }
 
-impl Stop {
+impl<O> Remote<O> {
     /// Ends the loop after it has drained what is in the ring now.
     pub fn stop(&self) {
         self.flag.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Gives an order. `obeyed` is dropped when the loop has carried it out and the module was told what follows from it, or
+    /// when the loop has ended.
+    pub fn tell(&self, order: O, obeyed: Sender<()>) {
+        if self.orders.send((order, obeyed)).is_ok() {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
         // Cannot fail but for a full eventfd counter, and then the loop is being woken already.
         let _ = self.waker.wake();
     }
 }
 
 /// A loop that is ready to run.
-pub struct CpuLoop<M> {
+pub struct CpuLoop<M, O> {
     ring: Ring<M>,
     poll: Poll,
     flag: Arc<AtomicBool>,
+    orders: Receiver<Asked<O>>,
 }
 
-impl<M: Memory + AsRawFd> CpuLoop<M> {
-    pub fn new(ring: Ring<M>) -> io::Result<(CpuLoop<M>, Stop)> {
+impl<M: Memory + AsRawFd, O> CpuLoop<M, O> {
+    pub fn new(ring: Ring<M>) -> io::Result<(CpuLoop<M, O>, Remote<O>)> {
         let poll = Poll::new()?;
         // Edge-triggered: the module's wake-up is the edge, and the ring is drained after each one.
         poll.registry().register(&mut SourceFd(&ring.memory().as_raw_fd()), RING, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         let flag = Arc::new(AtomicBool::new(false));
-        Ok((CpuLoop { ring, poll, flag: flag.clone() }, Stop { flag, waker }))
+        let (sender, orders) = mpsc::channel();
+        Ok((CpuLoop { ring, poll, flag: flag.clone(), orders }, Remote { flag, orders: sender, waker }))
     }
 
     /// Runs until stopped.
-    pub fn run(mut self, handler: &mut impl Handler) -> io::Result<()> {
+    pub fn run(mut self, handler: &mut impl Handler<Order = O>) -> io::Result<()> {
         let mut events = Events::with_capacity(4);
         loop {
             let stopping = self.flag.load(Ordering::Acquire);
-            self.drain(handler);
+            while self.portion(handler) {
+                self.between(handler);
+            }
+            self.between(handler);
             handler.idle();
             if stopping {
                 return Ok(());
@@ -101,8 +133,9 @@ impl<M: Memory + AsRawFd> CpuLoop<M> {
         }
     }
 
-    fn drain(&mut self, handler: &mut impl Handler) {
-        loop {
+    /// Reads records; false once the ring is empty.
+    fn portion(&mut self, handler: &mut impl Handler<Order = O>) -> bool {
+        for _ in 0..PORTION {
             match self.ring.next_record() {
                 Ok(Some(record)) => {
                     handler.record(record);
@@ -110,11 +143,26 @@ impl<M: Memory + AsRawFd> CpuLoop<M> {
                         self.ring.set_interest(slot, generation, mask);
                     }
                 }
-                Ok(None) => break,
+                Ok(None) => return false,
                 Err(damage) => handler.damage(damage),
             }
         }
+        true
+    }
+
+    fn between(&mut self, handler: &mut impl Handler<Order = O>) {
         self.ring.release();
+        handler.between();
+        while let Ok((order, obeyed)) = self.orders.try_recv() {
+            handler.order(order);
+            self.settle(handler);
+            drop(obeyed);
+        }
+        self.settle(handler);
+    }
+
+    /// Tells the module what the handler wants it to forget.
+    fn settle(&mut self, handler: &mut impl Handler<Order = O>) {
         if handler.forgets_interest() {
             // No slot ever has generation 0.
             (0..FSN_SLOTS as u16).for_each(|slot| self.ring.set_interest(slot, 0, 0));

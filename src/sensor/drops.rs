@@ -99,6 +99,12 @@ impl Monitor {
         Monitor { config, last: Counters::default(), tokens, refilled: now, occurrences: 0, actions_taken: 0 }
     }
 
+    /// Goes by another configuration from now on.
+    pub fn configure(&mut self, config: Drops) {
+        self.tokens = self.tokens.min(f64::from(config.max_burst));
+        self.config = config;
+    }
+
     /// Looks at the counters of the second that ended.
     pub fn second(&mut self, counters: &Counters, now: Instant) -> Verdict {
         let mut lost: [u64; abi::FSN_DROP_MAX as usize] =

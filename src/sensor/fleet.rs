@@ -1,23 +1,23 @@
 //! The loops of all CPUs: one thread per ring, each pinned to its CPU where that is allowed.
 
-use super::cpu_loop::{CpuLoop, Handler, Stop};
+use super::cpu_loop::{CpuLoop, Handler, Remote};
 use super::log::{self, Level};
 use crate::driver::device::{Device, Mapped};
 use crate::driver::error::Error;
 use crate::driver::ring::{self, Counters, Ring};
 use crate::driver::{abi, cpus};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
-struct Member<H> {
+struct Member<H: Handler> {
     cpu: u32,
     memory: Arc<Mapped>,
-    stop: Stop,
+    remote: Remote<H::Order>,
     thread: JoinHandle<H>,
 }
 
 /// All loops, and the device they belong to.
-pub struct Fleet<H> {
+pub struct Fleet<H: Handler> {
     device: Device,
     ring_bytes: u32,
     make: Box<dyn Fn(u32) -> H>,
@@ -60,7 +60,7 @@ impl<H: Handler + Send + 'static> Fleet<H> {
     fn begin(&mut self, (cpu, ring): Attached) -> Result<(), Error> {
         let memory = ring.memory().clone();
         let failed = || Error::device(format!("starting the loop of CPU {cpu}"));
-        let (cpu_loop, stop) = CpuLoop::new(ring).map_err(failed())?;
+        let (cpu_loop, remote) = CpuLoop::new(ring).map_err(failed())?;
         let mut handler = (self.make)(cpu);
         let thread = thread::Builder::new()
             .name(format!("cpu{cpu}"))
@@ -72,8 +72,22 @@ impl<H: Handler + Send + 'static> Fleet<H> {
                 handler
             })
             .map_err(failed())?;
-        self.members.push(Member { cpu, memory, stop, thread });
+        self.members.push(Member { cpu, memory, remote, thread });
         Ok(())
+    }
+
+    /// What gives CPUs that come online from now on their handlers.
+    pub fn set_make(&mut self, make: Box<dyn Fn(u32) -> H>) {
+        self.make = make;
+    }
+
+    /// Gives every loop an order and waits until all have obeyed; loops that have ended are not waited for.
+    pub fn tell(&self, order: impl Fn() -> H::Order) {
+        let (obeyed, all) = mpsc::channel();
+        self.members.iter().for_each(|m| m.remote.tell(order(), obeyed.clone()));
+        drop(obeyed);
+        // Nothing is ever sent: it ends when the last loop drops its end.
+        let _ = all.recv();
     }
 
     pub fn device(&self) -> &Device {
@@ -100,7 +114,7 @@ impl<H: Handler + Send + 'static> Fleet<H> {
     /// The device and the rings are closed when this returns.
     pub fn stop(mut self) -> (Vec<H>, Counters) {
         let _ = self.device.stop();
-        self.members.iter().for_each(|m| m.stop.stop());
+        self.members.iter().for_each(|m| m.remote.stop());
         let mut sum = Counters::default();
         let mut handlers = Vec::new();
         for member in self.members.drain(..) {
@@ -114,10 +128,10 @@ impl<H: Handler + Send + 'static> Fleet<H> {
 }
 
 /// A start that failed half-way leaves no loop behind.
-impl<H> Drop for Fleet<H> {
+impl<H: Handler> Drop for Fleet<H> {
     fn drop(&mut self) {
         let _ = self.device.stop();
-        self.members.iter().for_each(|m| m.stop.stop());
+        self.members.iter().for_each(|m| m.remote.stop());
         self.members.drain(..).for_each(|m| drop(m.thread.join()));
     }
 }

@@ -1,7 +1,8 @@
 //! The running sensor.
 //!
 //! [`options`] and [`command`] take the command line apart, [`config`] reads the configuration, [`plan`] turns it and
-//! the rules into what runs. [`run`] starts and stops; [`fleet`] has one [`cpu_loop`] per CPU, whose records [`watch`]
+//! the rules into what runs. [`run`] starts and stops, [`control`] looks after the rest from second to second, and [`reload`]
+//! replaces what runs by what [`prepare`] has read anew. [`fleet`] has one [`cpu_loop`] per CPU, whose records [`watch`]
 //! evaluates.
 //!
 //! Rule of this room: no lock, no allocation and no system call per event that matches nothing.
@@ -9,8 +10,10 @@
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod cpu_loop;
 pub mod drops;
+pub mod files;
 pub mod fleet;
 pub mod interval;
 pub mod listing;
@@ -18,10 +21,13 @@ pub mod log;
 pub mod metric_name;
 pub mod options;
 pub mod plan;
+pub mod prepare;
 pub mod record;
 pub mod records;
+pub mod reload;
 pub mod replay;
 pub mod run;
 pub mod signals;
 pub mod statistics;
+pub mod tally;
 pub mod watch;

@@ -33,11 +33,22 @@ const SUGGESTED: [&str; 8] = [
     "k8smeta.ns.name",
 ];
 
+/// What a rule is counted under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    pub name: String,
+    pub source: String,
+    pub priority: Priority,
+    pub tags: Vec<String>,
+}
+
 /// Everything the loops need, and what the module is told.
 pub struct Plan {
     pub program: Program,
     /// By rule index; None for rules that do not run.
     pub forms: Vec<Option<RuleForm>>,
+    /// By rule index.
+    pub labels: Vec<Labels>,
     /// What a match does to recordings, by rule index; empty when rules start none.
     pub triggers: Vec<Trigger>,
     pub driver: fsn_config,
@@ -171,7 +182,14 @@ pub fn plan(config: &Config, loaded: &LoadedRules, style: &Style) -> Result<Plan
     let rows = table::syscalls().iter().filter(|s| wanted.contains(s.sc));
     let mut captured: Vec<&'static str> = rows.map(table::syscall_name).collect();
     captured.sort_unstable();
-    let mut plan = Plan { program, forms, triggers: Vec::new(), driver, captured, warnings };
+    let labels = |rule: &Rule| Labels {
+        name: rule.name.clone(),
+        source: rule.source.clone(),
+        priority: rule.priority,
+        tags: rule.tags.iter().cloned().collect(),
+    };
+    let labels = loaded.rules.iter().map(labels).collect();
+    let mut plan = Plan { program, forms, labels, triggers: Vec::new(), driver, captured, warnings };
     if let Some(on_match) = &config.capture {
         let trigger = |rule: &Rule| Trigger {
             starts: on_match.all_rules || rule.capture,

@@ -27,6 +27,12 @@ impl Printer {
 }
 
 impl Handler for Printer {
+    type Order = std::convert::Infallible;
+
+    fn order(&mut self, order: Self::Order) {
+        match order {}
+    }
+
     fn record(&mut self, record: Record<'_>) {
         let _ = writeln!(self.lines, "[{}] {}", self.cpu, dump::Line(record));
         if self.lines.len() > 1 << 16 {

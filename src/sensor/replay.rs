@@ -4,10 +4,11 @@
 //! replay down, nothing is shed. Invariant: what was read before a damaged place has been evaluated, and the run then fails.
 
 use super::config::Config;
+use super::control::report_drop_monitor;
 use super::drops::{self, Monitor};
 use super::log::{self, Level};
 use super::plan::Plan;
-use super::run::{channels, finish_outputs, report_drop_monitor};
+use super::run::{channels, finish_outputs};
 use super::statistics;
 use crate::capture::{self, Replay};
 use crate::driver::ring::Counters;
@@ -107,7 +108,9 @@ pub fn run(
         log::write(Level::Warning, format_args!("{refused} threads were not kept: the table of threads was full"));
     }
     // Whoever read the alerts may be gone.
-    let _ = std::io::stdout().write_all(statistics::alerts(&plan.forms, &matches).as_bytes());
+    let forms = plan.forms.iter().zip(&matches);
+    let fired = forms.filter_map(|(form, count)| form.as_ref().map(|form| (form.name.as_str(), form.priority, *count)));
+    let _ = std::io::stdout().write_all(statistics::alerts(fired).as_bytes());
     log::write(Level::Info, format_args!("statistics: {} events of {} evaluated", counters.events, file.display()));
     report_drop_monitor(monitor.occurrences, monitor.actions_taken);
     result

@@ -32,9 +32,28 @@ pub struct Shared {
     pub match_all: bool,
     /// Tell the module which events no rule can match.
     pub pushdown: bool,
-    pub clock: SharedClock,
-    /// Alerts per rule.
-    pub matches: Box<[AtomicU64]>,
+    pub clock: Arc<SharedClock>,
+    /// Alerts per rule; a rule keeps its counter when rules are loaded anew.
+    pub matches: Box<[Arc<AtomicU64>]>,
+}
+
+/// What the control thread asks of a loop when rules and configuration have been loaded anew. The loop keeps its tasks in any case.
+pub enum Order {
+    /// Let the module send everything that it captures: what was told of interests is about to mean something else.
+    Widen,
+    /// Tell of interests again.
+    Narrow,
+    /// Evaluate this from the next event on, and tell of interests as it has them.
+    Swap(Box<Replacement>),
+}
+
+/// What takes the place of what a loop evaluates with.
+pub struct Replacement {
+    pub shared: Arc<Shared>,
+    pub style: Style,
+    pub sender: Sender,
+    /// Another recorder's; None keeps the one there is.
+    pub tap: Option<Option<Tap>>,
 }
 
 /// What one loop has seen, beside what the module counts itself.
@@ -76,6 +95,8 @@ pub struct Watch {
     /// By slot: the generation whose interests were told.
     told: Box<[u32]>,
     interest: Option<Wanted>,
+    /// Nothing is told of interests.
+    wide: bool,
     forget: bool,
     tap: Option<Tap>,
     seen: Seen,
@@ -104,6 +125,7 @@ impl Watch {
             reset_asked: false,
             told: vec![0; FSN_SLOTS as usize].into(),
             interest: None,
+            wide: false,
             forget: false,
             tap: None,
             seen: Seen::default(),
@@ -151,7 +173,9 @@ impl Watch {
             dead = self.matched.is_empty() && program.is_known_dead(&event, &self.context);
         }
         if dead && !recorded(&self.tap) {
-            if let Some((slot, generation)) = unheard(&self.shared, &self.told, &event).filter(|_| self.tap.is_none()) {
+            if let Some((slot, generation)) =
+                unheard(&self.shared, &self.told, &event).filter(|_| !self.wide && self.tap.is_none())
+            {
                 let mask = program.interest(&event, &mut self.context, &self.arena);
                 self.told[usize::from(slot)] = generation;
                 self.interest = Some(Wanted { slot, generation, mask });
@@ -220,6 +244,28 @@ fn path<'a>(event: &'a LiveEvent<'_>, arena: &'a Bump) -> Option<&'a [u8]> {
 }
 
 impl Handler for Watch {
+    type Order = Order;
+
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Widen => self.wide = true,
+            Order::Narrow => self.wide = false,
+            Order::Swap(new) => {
+                let Replacement { shared, style, sender, tap } = *new;
+                (self.shared, self.sender, self.writer) = (shared, sender, Writer::new(style));
+                // What is left of the old rules for each task.
+                self.context = EvalContext::new();
+                if let Some(tap) = tap {
+                    self.tap.iter_mut().for_each(Tap::flush);
+                    self.tap = tap;
+                }
+                self.wide = false;
+            }
+        }
+        self.interest = None;
+        self.forget = true;
+    }
+
     fn record(&mut self, raw: ring::Record<'_>) {
         match record::decode(raw.bytes()) {
             Ok(record::Record::Event(event)) => self.event(event),
@@ -241,10 +287,13 @@ impl Handler for Watch {
         log::write(Level::Error, format_args!("CPU {}: {damage}; records were lost", self.host.cpu));
     }
 
-    fn idle(&mut self) {
+    fn between(&mut self) {
         self.host.clock = self.shared.clock.get();
         // Rules may see other names now, and be live where they were not.
         self.forget |= self.host.users.refresh(Instant::now());
+    }
+
+    fn idle(&mut self) {
         self.tap.iter_mut().for_each(Tap::flush);
     }
 

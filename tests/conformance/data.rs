@@ -10,12 +10,6 @@ pub fn later(case: &Value) -> Option<&'static str> {
     if any("plugin:") || any("native test plugins") {
         return Some("needs a loaded plugin");
     }
-    if any("webserver") {
-        return Some("needs the web server");
-    }
-    if any("hot-reload") {
-        return Some("needs the reload of a running sensor");
-    }
     let function = text(case, "function");
     if any("grpc") || function == "is_unix_scheme" {
         return Some("needs the gRPC output");

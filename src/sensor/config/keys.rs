@@ -62,7 +62,7 @@ pub fn find(path: &str) -> Option<&'static Key> {
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
     key("config_files", Anything, "", Works, "extra configuration files or directories to merge, each a path or {path,strategy}; relative order kept; directories read in sorted order"),
-    key("watch_config_files", Bool, "true", NotYet("false"), "watch config and rules files with inotify and restart in place on change"),
+    key("watch_config_files", Bool, "true", Works, "watch configuration and rules files, and load them anew when they change"),
     key("rules_files", TextList, "", Works, "ordered rules files/directories to load"),
     key("engine.kind", Choice(&["module", "kmod", "ebpf", "modern_ebpf", "replay", "nodriver", "gvisor"]), "module", Works, "event producer"),
     key("engine.module.buf_size_preset", Int, "4", Works, "index 1..10 of the ring size: 1,2,4,8,16,32,64,128,256,512 MiB per CPU"),

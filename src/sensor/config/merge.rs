@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 pub struct Merged {
     pub tree: Node,
     pub files: Vec<PathBuf>,
+    /// Files and folders that `config_files` names, there or not.
+    pub named: Vec<PathBuf>,
     pub warnings: Vec<ConfigError>,
 }
 
@@ -43,7 +45,8 @@ impl std::str::FromStr for Override {
 
 /// Reads `main` and everything it names, then applies `overrides` in order.
 pub fn load(main: &Path, overrides: &[Override]) -> Result<Merged, ConfigError> {
-    let mut merged = Merged { tree: read(main)?, files: vec![main.to_owned()], warnings: Vec::new() };
+    let mut merged =
+        Merged { tree: read(main)?, files: vec![main.to_owned()], named: Vec::new(), warnings: Vec::new() };
     let is_early = |o: &&Override| {
         parse_path(&o.key).is_ok_and(|p| p.first() == Some(&super::tree::Step::Key("config_files".into())))
     };
@@ -91,6 +94,7 @@ fn merge_item(merged: &mut Merged, item: &Node) -> Result<(), ConfigError> {
         }
         _ => return Err(ConfigError::new(&item.place, "an entry of config_files is a path or a map with 'path'")),
     };
+    merged.named.push(PathBuf::from(&path));
     for file in files_of(Path::new(&path)) {
         let other = read(&file)?;
         if let Some(own) = other.child("config_files") {

@@ -131,6 +131,10 @@ pub struct Config {
     /// Recordings that rules start, when they may.
     pub capture: Option<OnMatch>,
     pub module: Option<PathBuf>,
+    /// The module's events are watched; else nothing is, and the sensor only answers.
+    pub driver: bool,
+    /// Read files anew when they change.
+    pub watch_files: bool,
     pub snaplen: u32,
     pub path_views: bool,
     pub base_syscalls: BaseSyscalls,
@@ -146,6 +150,8 @@ pub struct Loaded {
     pub config: Config,
     pub tree: Node,
     pub files: Vec<PathBuf>,
+    /// Files and folders that `config_files` names, there or not.
+    pub named: Vec<PathBuf>,
     /// What does not fit the table of keys and is ignored.
     pub schema: Vec<ConfigError>,
     pub warnings: Vec<ConfigError>,
@@ -160,17 +166,17 @@ pub fn load(main: &Path, overrides: &[Override]) -> Result<Loaded, ConfigError> 
 /// Reads the text of one configuration file; other files it names are left alone.
 pub fn read(text: &str, name: &Path) -> Result<Loaded, ConfigError> {
     let tree = Node::parse(text, &name.display().to_string())?;
-    checked(merge::Merged { tree, files: vec![name.to_owned()], warnings: Vec::new() })
+    checked(merge::Merged { tree, files: vec![name.to_owned()], named: Vec::new(), warnings: Vec::new() })
 }
 
 fn checked(merged: merge::Merged) -> Result<Loaded, ConfigError> {
-    let merge::Merged { tree, files, warnings: mut schema } = merged;
+    let merge::Merged { tree, files, named, warnings: mut schema } = merged;
     let mut remarks = check::check(&tree)?;
     schema.append(&mut remarks.schema);
     let mut reader = Reader { tree: &tree, infos: remarks.infos, warnings: remarks.warnings };
     let config = reader.config()?;
     let Reader { infos, warnings, .. } = reader;
-    Ok(Loaded { config, files, schema, warnings, infos, tree })
+    Ok(Loaded { config, files, named, schema, warnings, infos, tree })
 }
 
 /// The configuration file to use when none is named.
@@ -290,6 +296,8 @@ impl Reader<'_> {
             output_timeout_ms: self.int("output_timeout", 1, 1 << 31)? as u64,
             ring_bytes,
             module: Some(self.text("engine.module.path")).filter(|p| !p.is_empty()).map(PathBuf::from),
+            driver: !self.text("engine.kind").eq_ignore_ascii_case("nodriver"),
+            watch_files: self.bool("watch_config_files"),
             snaplen,
             path_views: self.bool("path_views"),
             replay: self.replay()?,
@@ -312,7 +320,7 @@ impl Reader<'_> {
             "module" => "engine.module.buf_size_preset",
             "kmod" | "ebpf" => "engine.kmod.buf_size_preset",
             "modern_ebpf" => "engine.modern_ebpf.buf_size_preset",
-            "replay" => return Ok(0),
+            "replay" | "nodriver" => return Ok(0),
             other => return self.error("engine.kind", format!("'{other}' is not in this sensor: use 'module'")),
         };
         if kind != "module"

@@ -1,0 +1,256 @@
+//! The control thread of a run: signals, the clock, new CPUs, losses, outputs; second by second.
+//!
+//! It owns everything that a [`reload`](super::reload) replaces, so loops and outputs never have to agree with each other on what
+//! runs. Invariant: nothing here waits for an output.
+
+use super::config::Config;
+use super::drops::{self, Monitor};
+use super::files::Files;
+use super::fleet::Fleet;
+use super::log::{self, Level};
+use super::options::Options;
+use super::prepare::Inputs;
+use super::record::Recorder;
+use super::run::{finish_outputs, text};
+use super::signals::{Signals, Woken};
+use super::statistics;
+use super::tally::Tally;
+use super::watch::{Seen, Shared, Watch};
+use crate::driver::abi::{self, fsn_config};
+use crate::driver::ring::Counters;
+use crate::output::alert::{EventTime, Writer};
+use crate::output::channel::Output;
+use crate::output::internal;
+use crate::output::queue::Sender;
+use crate::rules::Priority;
+use nix::sys::signal::Signal;
+use std::io::Write;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a run consists of.
+pub(super) struct Control<'r> {
+    pub options: &'r Options,
+    /// The configuration's main file.
+    pub file: &'r Path,
+    pub inputs: Inputs,
+    pub files: Option<Files>,
+    pub config: Config,
+    /// None without a driver.
+    pub fleet: Option<Fleet<Watch>>,
+    /// What the module was told.
+    pub driver: fsn_config,
+    pub shared: Arc<Shared>,
+    pub tally: Tally,
+    pub sender: Sender,
+    pub output: Output,
+    /// Outputs of configurations before this one that still have something to write.
+    pub retired: Vec<Output>,
+    /// Alerts that the queues of those configurations have dropped.
+    pub dropped_before: u64,
+    pub recorder: Option<Recorder>,
+    pub writer: Writer,
+    pub monitor: Monitor,
+    pub state: State,
+}
+
+/// What was said already, and what is still to be done.
+#[derive(Default)]
+pub(super) struct State {
+    /// The output's blocking was logged.
+    pub blocked: bool,
+    /// Alerts dropped by the queue as logged last.
+    queue_drops: u64,
+    /// Outputs are still to be reopened.
+    reopen: bool,
+    cpu_trouble: bool,
+}
+
+impl Control<'_> {
+    /// Runs until a signal, `end` or an error.
+    pub fn watch(&mut self, signals: &Signals, end: Option<Instant>) -> Result<(), String> {
+        let mut tick = Instant::now() + SECOND;
+        loop {
+            let due = self.files.as_ref().and_then(Files::due);
+            let next = [Some(tick), end, due].into_iter().flatten().min().unwrap_or(tick);
+            let fd: Option<BorrowedFd<'_>> = self.files.as_ref().map(Files::fd);
+            match signals.wait_with(next.saturating_duration_since(Instant::now()), fd) {
+                Woken::Signal(Signal::SIGUSR1) => self.state.reopen = true,
+                Woken::Signal(Signal::SIGHUP) => self.reload("SIGHUP received")?,
+                Woken::Signal(signal) => {
+                    log::write(Level::Info, format_args!("{signal}: stopping"));
+                    return Ok(());
+                }
+                Woken::Readable => self.files.iter_mut().for_each(|files| files.happened(Instant::now())),
+                Woken::Timeout => {}
+            }
+            let now = Instant::now();
+            let changed = self.files.as_mut().and_then(|files| files.changed(now, self.options, &self.inputs));
+            if let Some(path) = changed {
+                self.reload(&format!("{} has changed: as if SIGHUP received", path.display()))?;
+            }
+            self.state.reopen &= !self.sender.reopen();
+            let now = Instant::now();
+            if end.is_some_and(|end| now >= end) {
+                return Ok(());
+            }
+            if now >= tick {
+                tick = now + SECOND;
+                self.second(now)?;
+            }
+        }
+    }
+
+    fn second(&mut self, now: Instant) -> Result<(), String> {
+        self.outputs();
+        let Some(fleet) = &mut self.fleet else { return Ok(()) };
+        if fleet.is_broken() {
+            return Err("a loop has ended by itself, see above: stopping".to_owned());
+        }
+        let device = fleet.device();
+        self.shared.clock.update(|| device.info().map(|info| info.clock)).map_err(text)?;
+        match fleet.adopt_new_cpus() {
+            Ok(0) => self.state.cpu_trouble = false,
+            Ok(count) => log::write(Level::Notice, format_args!("{count} CPUs came online and are watched")),
+            Err(error) if !self.state.cpu_trouble => {
+                self.state.cpu_trouble = true;
+                log::write(Level::Error, format_args!("a CPU that came online is not watched: {error}"));
+            }
+            Err(_) => {}
+        }
+        let counters = self.counters()?;
+        self.losses(&counters, now)
+    }
+
+    fn counters(&self) -> Result<Counters, String> {
+        let Some(fleet) = &self.fleet else { return Ok(Counters::default()) };
+        let mut counters = fleet.counters();
+        counters.drops[abi::FSN_DROP_NO_RING as usize] += fleet.device().info().map_err(text)?.no_ring;
+        Ok(counters)
+    }
+
+    fn outputs(&mut self) {
+        let timeout = Duration::from_millis(self.config.output_timeout_ms);
+        let busy = self.output.busy_for().filter(|busy| *busy > timeout);
+        if let Some(busy) = busy
+            && !self.state.blocked
+        {
+            log::write(Level::Critical, format_args!("an output has been blocked for {} ms", busy.as_millis()));
+        }
+        self.state.blocked = busy.is_some();
+        let dropped = self.dropped();
+        if dropped > self.state.queue_drops {
+            let count = dropped - self.state.queue_drops;
+            log::write(Level::Error, format_args!("{count} alerts were dropped: the output queue is full"));
+            self.state.queue_drops = dropped;
+        }
+        self.retired.retain(|output| !output.is_finished());
+    }
+
+    /// Alerts that found a queue full since the start.
+    fn dropped(&self) -> u64 {
+        self.dropped_before + self.sender.dropped()
+    }
+
+    fn losses(&mut self, counters: &Counters, now: Instant) -> Result<(), String> {
+        let verdict = self.monitor.second(counters, now);
+        let lost: u64 = verdict.lost.iter().sum();
+        if lost > 0 {
+            let causes = drops::describe(&verdict.lost);
+            log::write(Level::Notice, format_args!("events lost in the last second: {causes}"));
+        }
+        let time = self.now();
+        let sender = &self.sender;
+        drops::act(&verdict, &mut self.writer, time, &mut |line| {
+            sender.alert(line, Priority::Debug);
+        })
+    }
+
+    /// An alert of the sensor about itself.
+    pub fn tell(&mut self, rule: &str, priority: Priority, message: &str) {
+        let time = self.now();
+        let line = internal::line(&mut self.writer, rule, priority, message, time, &mut []);
+        self.sender.alert(&line, priority);
+    }
+
+    fn now(&self) -> EventTime {
+        EventTime { ns: wall_now(), utc_offset: self.shared.clock.get().utc_offset }
+    }
+
+    /// Ends the capture; the loops drain their rings, the recorder and the outputs take what there is. Says what the run
+    /// amounts to.
+    pub fn finish(self) {
+        let Control { fleet, output, retired, recorder, sender, dropped_before, monitor, tally, .. } = self;
+        let (occurrences, actions_taken) = (monitor.occurrences, monitor.actions_taken);
+        let mut finished = Finished { occurrences, actions_taken, ..Finished::default() };
+        if let Some(fleet) = fleet {
+            let no_ring = fleet.device().info().map_or(0, |info| info.no_ring);
+            let (watches, counters) = fleet.stop();
+            finished.counters = counters;
+            finished.counters.drops[abi::FSN_DROP_NO_RING as usize] += no_ring;
+            watches.iter().for_each(|watch| finished.seen += watch.seen());
+        }
+        // The loops are gone: no more of them.
+        finished.queue_drops = dropped_before + sender.dropped();
+        drop(sender);
+        recorder.into_iter().for_each(Recorder::finish);
+        retired.into_iter().chain([output]).for_each(finish_outputs);
+        finished.report(&tally);
+    }
+}
+
+fn wall_now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    since.as_nanos() as u64
+}
+
+/// What a run amounts to.
+#[derive(Default)]
+struct Finished {
+    seen: Seen,
+    counters: Counters,
+    queue_drops: u64,
+    occurrences: u64,
+    actions_taken: u64,
+}
+
+impl Finished {
+    fn report(&self, tally: &Tally) {
+        let rules = tally.rules().iter().map(|rule| (rule.name.as_str(), rule.priority, rule.count()));
+        // Whoever read the alerts may be gone.
+        let _ = std::io::stdout().write_all(statistics::alerts(rules).as_bytes());
+        let (c, seen) = (&self.counters, &self.seen);
+        log::write(
+            Level::Info,
+            format_args!(
+                "statistics: {} events, {} task and {} exec records, {} wake-ups; {} events that no rule could match were \
+                 not sent; lost {}; {} events without task, {} broken records, {} damaged places; {} alerts dropped",
+                c.events,
+                c.tasks,
+                c.execs,
+                c.wakeups,
+                c.filtered[abi::FSN_FILTERED_MASK as usize],
+                drops::describe(&c.drops),
+                seen.without_task,
+                seen.broken,
+                seen.damaged,
+                self.queue_drops
+            ),
+        );
+        report_drop_monitor(self.occurrences, self.actions_taken);
+    }
+}
+
+/// What `syscall_event_drops` did in a run, in Falco's words.
+pub(super) fn report_drop_monitor(occurrences: u64, taken: u64) {
+    log::write(
+        Level::Info,
+        format_args!(
+            "syscall event drop monitoring: event drop detected: {occurrences} occurrences, num times actions taken: {taken}"
+        ),
+    );
+}
