@@ -3,10 +3,11 @@
 //! Rooms, in the direction data flows: [`driver`] (module and ring), [`event`] (typed view of a record and
 //! the field catalogue), [`enrich`] (users, containers), [`filter`] (condition language), [`rules`] (rules
 //! files), [`kit`] (tools for those who write them), [`sensor`] (the loops), [`output`] (alerts and channels); [`capture`] takes the ring's place when a recording is replayed.
-//! [`hub`], which receives, keeps and forwards alerts, is a program of its own. ARCHITECTURE.md has the flow.
+//! [`hub`], which receives, keeps and forwards alerts, is a program of its own; [`ctl`] is what operators do around the sensor. ARCHITECTURE.md has the flow.
 
 pub mod bench;
 pub mod capture;
+pub mod ctl;
 pub mod driver;
 pub mod enrich;
 pub mod event;

@@ -1,4 +1,4 @@
-//! The man page and the table of configuration keys come from the program. These tests compare what is committed with
+//! Man pages, shell completions and the table of configuration keys come from the programs. These tests compare what is committed with
 //! what the program says; with FALCO_SENSOR_WRITE=1 they write it.
 
 use clap::CommandFactory;
@@ -10,6 +10,7 @@ use std::path::Path;
 fn compare(path: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("FALCO_SENSOR_WRITE").is_some() {
+        std::fs::create_dir_all(path.parent().expect("has one")).expect("writable");
         std::fs::write(&path, text).expect("writable");
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
@@ -34,6 +35,65 @@ fn man_page() {
     man.render_subcommands_section(&mut page).expect("to memory");
     page.extend(include_bytes!("../packaging/man/sections.roff"));
     compare("packaging/man/falco-sensor.8", &String::from_utf8(page).expect("UTF-8"));
+}
+
+#[test]
+fn man_page_of_the_operators_program() {
+    let mut command = falco_sensor::ctl::options::Options::command();
+    command.build();
+    let man = clap_mangen::Man::new(command.clone()).section("8").manual("falco-sensor").date("").source("");
+    let mut page = Vec::new();
+    man.render_title(&mut page).expect("to memory");
+    man.render_name_section(&mut page).expect("to memory");
+    page.extend(b".SH SYNOPSIS\n");
+    let driver = command.find_subcommand("driver").expect("is declared").clone();
+    let actions: Vec<_> = driver.get_subcommands().filter(|action| action.get_name() != "help").collect();
+    for action in &actions {
+        let values: String = action
+            .get_positionals()
+            .map(|arg| format!(" [\\fI{}\\fR]", arg.get_id().as_str().to_uppercase()))
+            .collect();
+        let options = if action.get_opts().next().is_some() { " [\\fIOPTION\\fR...]" } else { "" };
+        page.extend(format!(".B falco\\-ctl driver {}{options}{values}\n.br\n", action.get_name()).bytes());
+    }
+    man.render_description_section(&mut page).expect("to memory");
+    page.extend(b".SH COMMANDS\n");
+    for action in actions {
+        let about = action.get_about().map(ToString::to_string).unwrap_or_default();
+        page.extend(format!(".TP\n.B driver {}\n{about}.\n", action.get_name()).bytes());
+        for arg in action.get_arguments().filter(|arg| arg.get_id() != "help") {
+            let value = arg
+                .get_value_names()
+                .and_then(<[_]>::first)
+                .map_or_else(String::new, |name| format!(" \\fI{name}\\fR"));
+            let name = arg.get_long().map_or_else(String::new, |long| format!("\\-\\-{long}"));
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            page.extend(format!(".RS\n.TP\n\\fB{name}\\fR{value}\n{help}.\n.RE\n").bytes());
+        }
+    }
+    page.extend(include_bytes!("../packaging/man/falco-ctl.sections.roff"));
+    compare("packaging/man/falco-ctl.8", &String::from_utf8(page).expect("UTF-8"));
+}
+
+#[test]
+fn completions() {
+    use clap_complete::{Shell, generate};
+    let ctl = || falco_sensor::ctl::options::Options::command();
+    let programs = [("falco-sensor", &Options::command as &dyn Fn() -> clap::Command), ("falco-ctl", &ctl)];
+    #[cfg(feature = "hub")]
+    let programs = programs.into_iter().chain([("falco-hub", &falco_sensor::hub::command::Options::command as _)]);
+    for (name, command) in programs {
+        for (shell, file) in
+            [(Shell::Bash, name.to_owned()), (Shell::Zsh, format!("_{name}")), (Shell::Fish, format!("{name}.fish"))]
+        {
+            let mut text = Vec::new();
+            generate(shell, &mut command(), name, &mut text);
+            // The bash generator ends some lines with white space.
+            let text = String::from_utf8(text).expect("UTF-8");
+            let text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+            compare(&format!("packaging/completions/{shell}/{file}"), &text);
+        }
+    }
 }
 
 #[test]
@@ -74,4 +134,11 @@ fn packaged_configuration() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/config/falco-sensor.yaml");
     let loaded = falco_sensor::sensor::config::load(&path, &[]).expect("valid");
     assert_eq!((loaded.warnings, loaded.infos), (vec![], vec![]), "the shipped file draws no remark");
+}
+
+/// The module's version is text in a C file that DKMS compiles far from Cargo.toml.
+#[test]
+fn the_module_has_the_programs_version() {
+    let expected = format!("#define FSN_VERSION \"{}\"", env!("CARGO_PKG_VERSION"));
+    assert!(include_str!("../kmod/main.c").contains(&expected), "kmod/main.c: {expected}");
 }

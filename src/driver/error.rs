@@ -11,15 +11,17 @@ pub enum Error {
     )]
     NotPrivileged,
     #[error(
-        "the kernel refused the module: it is locked down ({mode}) and loads signed modules only; sign the module with a key the kernel trusts, or switch Secure Boot's lockdown off"
+        "the kernel refused the module: it is locked down ({mode}) and loads signed modules only; sign the module with a key the kernel trusts (`falco-ctl driver doctor` tells how), or switch Secure Boot's lockdown off"
     )]
     LockedDown { mode: String },
     #[error(
         "this kernel cannot load modules (built without CONFIG_MODULES, or kernel.modules_disabled is set): use another kernel, or reboot if only modules_disabled is set"
     )]
     NoModules,
-    #[error("no module for kernel {release}: looked in {looked}; {advice}")]
-    NotFound { release: String, looked: String, advice: String },
+    #[error(
+        "no module for kernel {release}: looked in {looked}; `falco-ctl driver doctor` says what building one takes here, `falco-ctl driver build` builds it, --module names a file elsewhere"
+    )]
+    NotFound { release: String, looked: String },
     #[error(
         "{path}: built for another kernel ({theirs}; this one is {release}): build the module against this kernel's headers, or name the right file with --module"
     )]

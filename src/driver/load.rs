@@ -42,21 +42,21 @@ impl Loaded {
     }
 
     fn unload_ours(&mut self) -> Result<(), Error> {
-        if !std::mem::take(&mut self.ours) {
-            return Ok(());
-        }
-        // Files closed a moment ago may still hold it: their release runs when the task returns to user space.
-        let deadline = Instant::now() + Duration::from_secs(5);
-        loop {
-            match delete_module(MODULE_C, DeleteModuleFlags::O_NONBLOCK) {
-                Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-                Err(Errno::EAGAIN | Errno::EBUSY | Errno::EWOULDBLOCK) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                Err(errno) => {
-                    return Err(Error::Device { action: "unloading the module".into(), source: errno.into() });
-                }
+        if std::mem::take(&mut self.ours) { remove() } else { Ok(()) }
+    }
+}
+
+/// Takes the module out of the kernel; no error when it was not there.
+pub fn remove() -> Result<(), Error> {
+    // Files closed a moment ago may still hold it: their release runs when the task returns to user space.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match delete_module(MODULE_C, DeleteModuleFlags::O_NONBLOCK) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(Errno::EAGAIN | Errno::EBUSY | Errno::EWOULDBLOCK) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
             }
+            Err(errno) => return Err(Error::Device { action: "unloading the module".into(), source: errno.into() }),
         }
     }
 }
@@ -98,8 +98,8 @@ pub fn release() -> String {
     nix::sys::utsname::uname().map_or_else(|_| String::new(), |u| u.release().to_string_lossy().into_owned())
 }
 
-/// The installed module of a release.
-fn find(modules: &Path, release: &str) -> Option<PathBuf> {
+/// The installed module of a release, below the folder of all kernels' modules.
+pub fn find(modules: &Path, release: &str) -> Option<PathBuf> {
     let names = ["", ".xz", ".zst", ".gz"].map(|suffix| format!("{MODULE}.ko{suffix}"));
     let base = modules.join(release);
     let places = FOLDERS.iter().flat_map(|folder| names.iter().map(move |name| Path::new(folder).join(name)));
@@ -110,17 +110,8 @@ fn not_found(release: &str) -> Error {
     if !Path::new("/proc/modules").exists() {
         return Error::NoModules;
     }
-    let has_headers = Path::new(&format!("/lib/modules/{release}/build/Makefile")).exists();
-    let advice = if has_headers {
-        "build it (`dkms autoinstall`, or `make -C kmod modules_install`) or name a file with --module".to_owned()
-    } else {
-        format!(
-            "install this kernel's headers (Debian, Ubuntu: linux-headers-{release}; RHEL, Fedora: \
-             kernel-devel-{release}; SUSE: kernel-default-devel), then run `dkms autoinstall`, or name a file with --module"
-        )
-    };
     let looked = format!("/lib/modules/{release}/{{{}}}", FOLDERS.join(","));
-    Error::NotFound { release: release.to_owned(), looked, advice }
+    Error::NotFound { release: release.to_owned(), looked }
 }
 
 /// Loads a file. True when it was not there already.
@@ -145,7 +136,7 @@ fn insert(path: &Path, release: &str) -> Result<bool, Error> {
 fn refusal(errno: Errno, path: &Path, release: &str) -> Error {
     match errno {
         Errno::EPERM if modules_disabled() => Error::NoModules,
-        Errno::EPERM if !may_load() => Error::NotPrivileged,
+        Errno::EPERM if !this_may_load() => Error::NotPrivileged,
         Errno::EPERM | Errno::EKEYREJECTED | Errno::ENOKEY => Error::LockedDown { mode: lockdown() },
         Errno::ENOSYS => Error::NoModules,
         Errno::ENOEXEC => Error::WrongKernel { path: path.into(), theirs: built_for(path), release: release.into() },
@@ -165,7 +156,7 @@ fn modprobe() -> Result<bool, Error> {
     let not_permitted = message.contains("Operation not permitted");
     Err(if not_permitted && modules_disabled() {
         Error::NoModules
-    } else if not_permitted && !may_load() {
+    } else if not_permitted && !this_may_load() {
         Error::NotPrivileged
     } else if not_permitted || message.contains("Key was rejected") {
         Error::LockedDown { mode: lockdown() }
@@ -175,9 +166,13 @@ fn modprobe() -> Result<bool, Error> {
 }
 
 /// True when this process has CAP_SYS_MODULE.
-fn may_load() -> bool {
+fn this_may_load() -> bool {
+    may_load(&fs::read_to_string("/proc/self/status").unwrap_or_default())
+}
+
+/// The same, of a process's `status`; true when that does not tell.
+pub fn may_load(status: &str) -> bool {
     const CAP_SYS_MODULE: u32 = 16;
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|l| l.strip_prefix("CapEff:")).map(str::trim);
     effective.and_then(|hex| u64::from_str_radix(hex, 16).ok()).is_none_or(|set| set >> CAP_SYS_MODULE & 1 == 1)
 }

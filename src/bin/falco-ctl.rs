@@ -1,0 +1,5 @@
+//! The operator's program: arguments and wiring only.
+
+fn main() -> std::process::ExitCode {
+    falco_sensor::ctl::command::main()
+}
