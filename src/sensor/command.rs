@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             if !message.is_empty() {
-                let _ = writeln!(std::io::stderr(), "falco-sensor: {message}");
+                log::failure(&message);
             }
             ExitCode::FAILURE
         }

@@ -8,6 +8,7 @@ use super::drops::{self, Monitor};
 use super::files::Files;
 use super::fleet::Fleet;
 use super::log::{self, Level};
+use super::notify::{Notifier, Pulse};
 use super::options::Options;
 use super::prepare::Inputs;
 use super::record::Recorder;
@@ -55,6 +56,7 @@ pub(super) struct Control<'r> {
     pub recorder: Option<Recorder>,
     pub writer: Writer,
     pub monitor: Monitor,
+    pub notifier: Notifier,
     pub state: State,
 }
 
@@ -68,6 +70,7 @@ pub(super) struct State {
     /// Outputs are still to be reopened.
     reopen: bool,
     cpu_trouble: bool,
+    pulse: Pulse,
 }
 
 impl Control<'_> {
@@ -80,8 +83,9 @@ impl Control<'_> {
             let fd: Option<BorrowedFd<'_>> = self.files.as_ref().map(Files::fd);
             match signals.wait_with(next.saturating_duration_since(Instant::now()), fd) {
                 Woken::Signal(Signal::SIGUSR1) => self.state.reopen = true,
-                Woken::Signal(Signal::SIGHUP) => self.reload("SIGHUP received")?,
+                Woken::Signal(Signal::SIGHUP) => self.reload_told("SIGHUP received")?,
                 Woken::Signal(signal) => {
+                    self.notifier.stopping();
                     log::write(Level::Info, format_args!("{signal}: stopping"));
                     return Ok(());
                 }
@@ -91,7 +95,7 @@ impl Control<'_> {
             let now = Instant::now();
             let changed = self.files.as_mut().and_then(|files| files.changed(now, self.options, &self.inputs));
             if let Some(path) = changed {
-                self.reload(&format!("{} has changed: as if SIGHUP received", path.display()))?;
+                self.reload_told(&format!("{} has changed: as if SIGHUP received", path.display()))?;
             }
             self.state.reopen &= !self.sender.reopen();
             let now = Instant::now();
@@ -105,8 +109,18 @@ impl Control<'_> {
         }
     }
 
+    /// Reloads, and the service manager knows about it.
+    fn reload_told(&mut self, reason: &str) -> Result<(), String> {
+        self.notifier.reloading();
+        self.reload(reason)?;
+        self.notifier.ready(self.fleet.as_ref().map_or(0, Fleet::cpus));
+        Ok(())
+    }
+
     fn second(&mut self, now: Instant) -> Result<(), String> {
         self.outputs();
+        let (fleet, pulse) = (&self.fleet, &mut self.state.pulse);
+        self.notifier.watchdog(now, || pulse.all_moved(fleet.iter().flat_map(Fleet::rounds)));
         let Some(fleet) = &mut self.fleet else { return Ok(()) };
         if fleet.is_broken() {
             return Err("a loop has ended by itself, see above: stopping".to_owned());

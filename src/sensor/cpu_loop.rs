@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
@@ -66,6 +66,7 @@ type Asked<O> = (O, Sender<()>);
 /// What another thread needs to steer a loop.
 pub struct Remote<O> {
     flag: Arc<AtomicBool>,
+    rounds: Arc<AtomicU64>,
     orders: Sender<Asked<O>>,
     waker: Waker,
 }
@@ -75,6 +76,11 @@ impl<O> Remote<O> {
     pub fn stop(&self) {
         self.flag.store(true, Ordering::Release);
         self.wake();
+    }
+
+    /// How often the loop has gone round: at least once a second as long as it runs.
+    pub fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
     }
 
     /// Gives an order. `obeyed` is dropped when the loop has carried it out and the module was told what follows from it, or
@@ -96,6 +102,8 @@ pub struct CpuLoop<M, O> {
     ring: Ring<M>,
     poll: Poll,
     flag: Arc<AtomicBool>,
+    /// Written by this loop only.
+    rounds: Arc<AtomicU64>,
     orders: Receiver<Asked<O>>,
 }
 
@@ -106,8 +114,10 @@ impl<M: Memory + AsRawFd, O> CpuLoop<M, O> {
         poll.registry().register(&mut SourceFd(&ring.memory().as_raw_fd()), RING, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         let flag = Arc::new(AtomicBool::new(false));
+        let rounds = Arc::new(AtomicU64::new(0));
         let (sender, orders) = mpsc::channel();
-        Ok((CpuLoop { ring, poll, flag: flag.clone(), orders }, Remote { flag, orders: sender, waker }))
+        let remote = Remote { flag: flag.clone(), rounds: rounds.clone(), orders: sender, waker };
+        Ok((CpuLoop { ring, poll, flag, rounds, orders }, remote))
     }
 
     /// Runs until stopped.
@@ -152,6 +162,7 @@ impl<M: Memory + AsRawFd, O> CpuLoop<M, O> {
 
     fn between(&mut self, handler: &mut impl Handler<Order = O>) {
         self.ring.release();
+        self.rounds.store(self.rounds.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         handler.between();
         while let Ok((order, obeyed)) = self.orders.try_recv() {
             handler.order(order);

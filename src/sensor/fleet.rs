@@ -98,6 +98,11 @@ impl<H: Handler + Send + 'static> Fleet<H> {
         self.members.len()
     }
 
+    /// How often each loop has gone round.
+    pub fn rounds(&self) -> impl Iterator<Item = u64> {
+        self.members.iter().map(|m| m.remote.rounds())
+    }
+
     /// True when a loop has ended by itself.
     pub fn is_broken(&self) -> bool {
         self.members.iter().any(|m| m.thread.is_finished())

@@ -64,10 +64,17 @@ fn journal_lines(level: Level, message: &str) -> String {
     message.lines().map(|line| format!("<{}>{line}\n", level as u8)).collect()
 }
 
+/// Says why the program ends, whatever the level and wherever else the log goes.
+pub fn failure(message: &str) {
+    let text = if to_journal() { journal_lines(Level::Error, message) } else { format!("falco-sensor: {message}\n") };
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Says that every ring is attached and the capture runs: whatever the level, because tests and service managers wait
 /// for it.
 pub fn ready(cpus: usize) {
-    let _ = writeln!(std::io::stderr().lock(), "ready: watching {cpus} CPUs");
+    let priority = if to_journal() { "<6>" } else { "" };
+    let _ = writeln!(std::io::stderr().lock(), "{priority}ready: watching {cpus} CPUs");
 }
 
 /// UTC, to the second.

@@ -19,6 +19,7 @@ pub mod interval;
 pub mod listing;
 pub mod log;
 pub mod metric_name;
+pub mod notify;
 pub mod options;
 pub mod plan;
 pub mod prepare;

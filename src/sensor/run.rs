@@ -11,6 +11,7 @@ use super::drops::Monitor;
 use super::files::Files;
 use super::fleet::Fleet;
 use super::log::{self, Level};
+use super::notify::Notifier;
 use super::options::Options;
 use super::prepare::{Inputs, Prepared};
 use super::record::{Recorder, Tap};
@@ -42,6 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Watches until a signal or the end of the duration. What it returns is the sentence for the operator.
 pub fn run(run: Run<'_>) -> Result<(), String> {
     let signals = Signals::block().map_err(text)?;
+    let notifier = Notifier::from_environment().map_err(text)?;
     let Run { options, file, inputs, prepared } = run;
     let Prepared { config, plan, style } = prepared;
     let (sender, queue) = queue::bounded(config.queue_capacity);
@@ -76,7 +78,9 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
     } else {
         None
     };
-    log::ready(fleet.as_ref().map_or(0, Fleet::cpus));
+    let cpus = fleet.as_ref().map_or(0, Fleet::cpus);
+    log::ready(cpus);
+    notifier.ready(cpus);
 
     let end = options.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let mut control = Control {
@@ -96,6 +100,7 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
         writer: Writer::new(style),
         monitor: Monitor::new(config.drops.clone(), Instant::now()),
         config,
+        notifier,
         state: State::default(),
     };
     let result = control.watch(&signals, end);
