@@ -97,6 +97,27 @@ fn completions() {
 }
 
 #[test]
+fn metrics() {
+    let mut text = String::from(
+        "# Metrics\n\nWritten by `tests/documents.rs` from the table in `src/sensor/metrics/table.rs`. How to get them: \
+         [configuration.md](configuration.md), `metrics.*` and `webserver.*`; what differs from Falco: [falco-compat.md](falco-compat.md).\n\n\
+         Names that begin with `falcosecurity_` are Falco's and mean what they mean there. A gauge of Falco's may end in `_total`. \
+         `GET /metrics` has the first name; snapshots (`metrics.output_rule`, `metrics.output_file`) have the second, with `{}` for the first label, \
+         leave zeros out unless `metrics.include_empty_values`, and tell memory in MB (`_mb`) with `metrics.convert_memory_to_mb`. \
+         A rule's name in them has `_` for what is no letter or digit.\n\n\
+         | metric | type | labels | in snapshots | switched by | meaning |\n|---|---|---|---|---|---|\n",
+    );
+    for row in falco_sensor::sensor::metrics::table::ROWS {
+        let kind = format!("{:?}", row.kind).to_lowercase();
+        let native = if row.native.is_empty() { String::new() } else { format!("`{}`", row.native) };
+        let labels = if row.labels.is_empty() { String::new() } else { format!("`{}`", row.labels) };
+        writeln!(text, "| `{}` | {kind} | {labels} | {native} | `{}` | {} |", row.name, row.group.key(), row.help)
+            .expect("to memory");
+    }
+    compare("docs/metrics.md", &text);
+}
+
+#[test]
 fn configuration_keys() {
     let mut text = String::from(
         "# Configuration keys\n\nEvery key of the configuration. Written by `tests/documents.rs` from the table in \

@@ -124,6 +124,19 @@ pub fn counters(memory: &impl Memory) -> Counters {
     }
 }
 
+/// Bytes of a ring that are published and not given back yet.
+pub fn used(memory: &impl Memory) -> u64 {
+    // SAFETY: both words are valid and aligned as long as the memory is; each is written by one side as a whole.
+    let (head, tail) = unsafe {
+        let head = AtomicU64::from_ptr(&raw mut (*memory.producer().as_ptr()).head);
+        let tail = AtomicU64::from_ptr(&raw mut (*memory.consumer().as_ptr()).tail);
+        // The tail first: it may only have been further back.
+        let tail = tail.load(Ordering::Acquire);
+        (head.load(Ordering::Acquire), tail)
+    };
+    head.wrapping_sub(tail).min(u64::from(memory.size()))
+}
+
 // SAFETY: the same memory, kept as long as any of the owners lives.
 unsafe impl<M: Memory> Memory for Arc<M> {
     fn consumer(&self) -> NonNull<fsn_consumer> {

@@ -8,6 +8,9 @@ pub const DROP: &str = "Falco internal: syscall event drop";
 /// The name of the alert about a configuration that does not load while another one runs.
 pub const RELOAD: &str = "Falco internal: hot restart failure";
 
+/// The name of the alert with the sensor's own numbers.
+pub const METRICS: &str = "Falco internal: metrics snapshot";
+
 /// The line of an internal alert; `members` go to `output_fields`, and behind the message in text.
 pub fn line(
     writer: &mut Writer,

@@ -26,26 +26,32 @@ pub enum Message {
 pub struct Sender {
     queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
+    /// Alerts put in; taken out.
+    passed: Arc<[AtomicU64; 2]>,
 }
 
 /// The output thread's end.
 #[derive(Debug)]
 pub struct Queue {
     queue: Receiver<Message>,
+    passed: Arc<[AtomicU64; 2]>,
 }
 
 /// A queue for `capacity` alerts, 0 meaning [`DEFAULT_CAPACITY`].
 pub fn bounded(capacity: usize) -> (Sender, Queue) {
     let capacity = if capacity == 0 { DEFAULT_CAPACITY } else { capacity };
     let (sender, receiver) = sync_channel(capacity);
-    (Sender { queue: sender, dropped: Arc::default() }, Queue { queue: receiver })
+    let passed = Arc::default();
+    (Sender { queue: sender, dropped: Arc::default(), passed: Arc::clone(&passed) }, Queue { queue: receiver, passed })
 }
 
 impl Sender {
     /// Offers an alert; never waits. False when it was dropped.
     pub fn alert(&self, line: &[u8], priority: Priority) -> bool {
         let taken = self.queue.try_send(Message::Alert { line: line.into(), priority }).is_ok();
-        if !taken {
+        if taken {
+            self.passed[0].fetch_add(1, Ordering::Relaxed);
+        } else {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         taken
@@ -54,12 +60,20 @@ impl Sender {
     /// Hands over an alert, waiting for room: where events wait too, as in a replay.
     pub fn deliver(&self, line: &[u8], priority: Priority) {
         // Without an output thread nobody waits for alerts.
-        let _ = self.queue.send(Message::Alert { line: line.into(), priority });
+        if self.queue.send(Message::Alert { line: line.into(), priority }).is_ok() {
+            self.passed[0].fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Asks for a reopening; false when the queue is full: ask again.
     pub fn reopen(&self) -> bool {
         self.queue.try_send(Message::Reopen).is_ok()
+    }
+
+    /// Alerts that wait to be taken.
+    pub fn waiting(&self) -> u64 {
+        // An alert may be taken before it is counted as put in.
+        self.passed[0].load(Ordering::Relaxed).saturating_sub(self.passed[1].load(Ordering::Relaxed))
     }
 
     /// Alerts dropped so far, by all senders.
@@ -72,7 +86,11 @@ impl Queue {
     /// The next message, [`RecvTimeoutError::Timeout`] after `timeout`, [`RecvTimeoutError::Disconnected`] when the last
     /// sender is gone and everything was taken.
     pub fn next(&self, timeout: Duration) -> Result<Message, RecvTimeoutError> {
-        self.queue.recv_timeout(timeout)
+        let message = self.queue.recv_timeout(timeout);
+        if let Ok(Message::Alert { .. }) = &message {
+            self.passed[1].fetch_add(1, Ordering::Relaxed);
+        }
+        message
     }
 }
 
@@ -88,9 +106,10 @@ mod tests {
         let alert = |text: &[u8]| Message::Alert { line: text.into(), priority: notice };
         assert!(sender.alert(b"1", notice) && other.alert(b"2", notice));
         assert!(!sender.alert(b"3", notice) && !other.alert(b"4", notice));
-        assert_eq!(sender.dropped(), 2);
+        assert_eq!((sender.dropped(), sender.waiting()), (2, 2));
         let second = Duration::from_secs(1);
         assert_eq!(queue.next(second), Ok(alert(b"1")));
+        assert_eq!(sender.waiting(), 1);
         assert!(sender.reopen());
         drop((sender, other));
         assert_eq!(queue.next(second), Ok(alert(b"2")));

@@ -1,22 +1,25 @@
 //! The control thread of a run: signals, the clock, new CPUs, losses, outputs; second by second.
 //!
 //! It owns everything that a [`reload`](super::reload) replaces, so loops and outputs never have to agree with each other on what
-//! runs. Invariant: nothing here waits for an output.
+//! runs. Invariant: nothing here waits for an output; the file of metrics snapshots is the one thing it writes itself.
 
 use super::config::Config;
 use super::drops::{self, Monitor};
 use super::files::Files;
 use super::fleet::Fleet;
 use super::log::{self, Level};
+use super::metrics::Telemetry;
 use super::notify::{Notifier, Pulse};
 use super::options::Options;
 use super::prepare::Inputs;
 use super::record::Recorder;
 use super::run::{finish_outputs, text};
+use super::service::Snapshots;
 use super::signals::{Signals, Woken};
 use super::statistics;
 use super::tally::Tally;
 use super::watch::{Seen, Shared, Watch};
+use super::web::Server;
 use crate::driver::abi::{self, fsn_config};
 use crate::driver::ring::Counters;
 use crate::output::alert::{EventTime, Writer};
@@ -57,6 +60,9 @@ pub(super) struct Control<'r> {
     pub writer: Writer,
     pub monitor: Monitor,
     pub notifier: Notifier,
+    pub telemetry: Arc<Telemetry>,
+    pub snapshots: Option<Snapshots>,
+    pub web: Option<Server>,
     pub state: State,
 }
 
@@ -79,7 +85,8 @@ impl Control<'_> {
         let mut tick = Instant::now() + SECOND;
         loop {
             let due = self.files.as_ref().and_then(Files::due);
-            let next = [Some(tick), end, due].into_iter().flatten().min().unwrap_or(tick);
+            let snapshot = self.snapshots.as_ref().map(|snapshots| snapshots.due);
+            let next = [Some(tick), end, due, snapshot].into_iter().flatten().min().unwrap_or(tick);
             let fd: Option<BorrowedFd<'_>> = self.files.as_ref().map(Files::fd);
             match signals.wait_with(next.saturating_duration_since(Instant::now()), fd) {
                 Woken::Signal(Signal::SIGUSR1) => self.state.reopen = true,
@@ -99,6 +106,7 @@ impl Control<'_> {
             }
             self.state.reopen &= !self.sender.reopen();
             let now = Instant::now();
+            self.snapshot(now);
             if end.is_some_and(|end| now >= end) {
                 return Ok(());
             }
@@ -127,9 +135,13 @@ impl Control<'_> {
         }
         let device = fleet.device();
         self.shared.clock.update(|| device.info().map(|info| info.clock)).map_err(text)?;
+        self.telemetry.state().module = Some(device.info().map_err(text)?);
         match fleet.adopt_new_cpus() {
             Ok(0) => self.state.cpu_trouble = false,
-            Ok(count) => log::write(Level::Notice, format_args!("{count} CPUs came online and are watched")),
+            Ok(count) => {
+                self.telemetry.state().rings = fleet.rings();
+                log::write(Level::Notice, format_args!("{count} CPUs came online and are watched"));
+            }
             Err(error) if !self.state.cpu_trouble => {
                 self.state.cpu_trouble = true;
                 log::write(Level::Error, format_args!("a CPU that came online is not watched: {error}"));
@@ -184,6 +196,33 @@ impl Control<'_> {
         })
     }
 
+    /// Lets those who ask for metrics know what runs now. `loaded`: rules and configuration have been loaded.
+    pub fn publish(&self, loaded: bool) {
+        let mut state = self.telemetry.state();
+        state.inputs.clone_from(&self.inputs);
+        state.tally.clone_from(&self.tally);
+        state.running = self.shared.plan.forms.iter().flatten().count();
+        state.queue = Some(self.sender.clone());
+        state.dropped_before = self.dropped_before;
+        state.rings = self.fleet.as_ref().map_or_else(Vec::new, Fleet::rings);
+        if loaded {
+            state.loaded = std::time::SystemTime::now();
+        }
+    }
+
+    /// Takes a snapshot of the metrics when one is due.
+    fn snapshot(&mut self, now: Instant) {
+        let (Some(snapshots), Some(settings)) = (&mut self.snapshots, &self.config.metrics) else { return };
+        if now < snapshots.due {
+            return;
+        }
+        let time = EventTime { ns: wall_now(), utc_offset: self.shared.clock.get().utc_offset };
+        let alert = snapshots.take(now, settings, &self.telemetry, time, &mut self.writer);
+        if let Some(line) = alert {
+            self.sender.alert(&line, Priority::Informational);
+        }
+    }
+
     /// An alert of the sensor about itself.
     pub fn tell(&mut self, rule: &str, priority: Priority, message: &str) {
         let time = self.now();
@@ -198,7 +237,15 @@ impl Control<'_> {
     /// Ends the capture; the loops drain their rings, the recorder and the outputs take what there is. Says what the run
     /// amounts to.
     pub fn finish(self) {
-        let Control { fleet, output, retired, recorder, sender, dropped_before, monitor, tally, .. } = self;
+        let Control {
+            fleet, output, retired, recorder, sender, dropped_before, monitor, tally, telemetry, web, ..
+        } = self;
+        // Its clients ask for memory that goes with the device.
+        web.into_iter().for_each(Server::stop);
+        {
+            let mut state = telemetry.state();
+            (state.rings, state.queue) = (Vec::new(), None);
+        }
         let (occurrences, actions_taken) = (monitor.occurrences, monitor.actions_taken);
         let mut finished = Finished { occurrences, actions_taken, ..Finished::default() };
         if let Some(fleet) = fleet {

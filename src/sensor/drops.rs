@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::time::Instant;
 
 /// Words for the causes, by `FSN_DROP_*`.
-const CAUSES: [(u32, &str); 6] = [
+pub const CAUSES: [(u32, &str); 6] = [
     (abi::FSN_DROP_RING_FULL, "ring full"),
     (abi::FSN_DROP_TASK_FULL, "ring full for a task record"),
     (abi::FSN_DROP_NESTED, "probe interrupted a probe"),
@@ -68,7 +68,10 @@ pub fn act(
                     ("ebpf_enabled", "0".into()),
                     ("n_drops", count(lost)),
                     ("n_drops_buffer_total", count(of(abi::FSN_DROP_RING_FULL) + of(abi::FSN_DROP_TASK_FULL))),
-                    ("n_drops_bug", count(of(abi::FSN_DROP_NESTED))),
+                    // Whatever is not for lack of room: with the two others it makes the sum.
+                    ("n_drops_bug", count(lost - of(abi::FSN_DROP_RING_FULL) - of(abi::FSN_DROP_TASK_FULL))),
+                    ("n_drops_page_faults", count(0)),
+                    ("n_drops_scratch_map", count(0)),
                     ("n_evts", count(verdict.events)),
                 ];
                 let line = internal::line(writer, internal::DROP, Priority::Debug, &message, time, &mut members);

@@ -94,6 +94,11 @@ impl<H: Handler + Send + 'static> Fleet<H> {
         &self.device
     }
 
+    /// The memory of every ring, by CPU. Whoever keeps it keeps the device open.
+    pub fn rings(&self) -> Vec<(u32, Arc<Mapped>)> {
+        self.members.iter().map(|m| (m.cpu, m.memory.clone())).collect()
+    }
+
     pub fn cpus(&self) -> usize {
         self.members.len()
     }

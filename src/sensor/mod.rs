@@ -2,7 +2,7 @@
 //!
 //! [`options`] and [`command`] take the command line apart, [`config`] reads the configuration, [`plan`] turns it and
 //! the rules into what runs. [`run`] starts and stops, [`control`] looks after the rest from second to second, and [`reload`]
-//! replaces what runs by what [`prepare`] has read anew. [`fleet`] has one [`cpu_loop`] per CPU, whose records [`watch`]
+//! replaces what runs by what [`prepare`] has read anew. [`service`] tells of it: [`web`], [`metrics`]. [`fleet`] has one [`cpu_loop`] per CPU, whose records [`watch`]
 //! evaluates.
 //!
 //! Rule of this room: no lock, no allocation and no system call per event that matches nothing.
@@ -19,6 +19,7 @@ pub mod interval;
 pub mod listing;
 pub mod log;
 pub mod metric_name;
+pub mod metrics;
 pub mod notify;
 pub mod options;
 pub mod plan;
@@ -28,7 +29,9 @@ pub mod records;
 pub mod reload;
 pub mod replay;
 pub mod run;
+pub mod service;
 pub mod signals;
 pub mod statistics;
 pub mod tally;
 pub mod watch;
+pub mod web;

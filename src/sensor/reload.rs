@@ -21,7 +21,9 @@ use super::plan::Plan;
 use super::prepare::{self, Prepared};
 use super::record::Recorder;
 use super::run;
+use super::service::{self, Snapshots};
 use super::watch::{Order, Replacement, Watch};
+use super::web::{Change, Server};
 use crate::driver::abi::{self, fsn_config};
 use crate::event::statics;
 use crate::output::alert::Writer;
@@ -82,6 +84,7 @@ impl Control<'_> {
                 Ok(()) => {
                     let what = opened.announcement();
                     self.replace(opened)?;
+                    self.telemetry.state().reloads[0] += 1;
                     let took = started.elapsed().as_millis();
                     log::write(Level::Info, format_args!("reloaded in {took} ms: {what}"));
                     return Ok(());
@@ -91,6 +94,7 @@ impl Control<'_> {
             Err(error) => error,
         };
         statics::set(fields);
+        self.telemetry.state().reloads[1] += 1;
         log::write(Level::Error, format_args!("not reloaded, what ran before goes on: {refused}"));
         let message = format!("{}: {refused}", internal::RELOAD);
         self.tell(internal::RELOAD, Priority::Critical, &message);
@@ -110,14 +114,28 @@ impl Control<'_> {
         } else {
             None
         };
+        let snapshots = config.metrics.as_ref().map(Snapshots::new).transpose()?;
+        let web = self.web(&config)?;
         let (sender, queue) = queue::bounded(config.queue_capacity);
         let output = Output::start(queue, channels, config.buffered).map_err(run::text)?;
-        Ok(Opened { config, plan, style, recorder, sender, output })
+        Ok(Opened { config, plan, style, recorder, sender, output, snapshots, web })
+    }
+
+    /// Another server, or other answers of the one there is.
+    fn web(&self, config: &Config) -> Result<Web, String> {
+        let Some(settings) = &config.web else { return Ok(Web::Server(None)) };
+        match &self.web {
+            Some(server) if !server.listens_elsewhere(settings) => {
+                let site = service::site(settings, config, &self.telemetry);
+                Ok(Web::Change(Server::prepare(settings.clone(), site)?))
+            }
+            _ => Ok(Web::Server(Some(service::start(settings, config, &self.telemetry)?))),
+        }
     }
 
     /// The rest of the steps, and all that is not the loops'.
     fn replace(&mut self, opened: Opened) -> Result<(), String> {
-        let Opened { config, plan, style, recorder, sender, output } = opened;
+        let Opened { config, plan, style, recorder, sender, output, snapshots, web } = opened;
         let (old, new) = (self.driver, plan.driver);
         let matches = self.tally.counters(&plan);
         let shared = run::shared(&config, self.options, plan, self.shared.clock.clone(), matches);
@@ -127,7 +145,7 @@ impl Control<'_> {
                 let (shared, style, sender) = (shared.clone(), style.clone(), sender.clone());
                 Replacement { shared, style, sender, tap: recorder.as_ref().map(|new| new.as_ref().map(Recorder::tap)) }
             })?;
-            fleet.set_make(run::make(&shared, &style, &sender, current));
+            fleet.set_make(run::make(&shared, &style, &sender, current, &self.telemetry));
         }
         if new.features & !old.features & abi::FSN_CAP_ENV != 0 {
             let message = "the new rules look at environments: those of programs that run already are not known";
@@ -145,7 +163,17 @@ impl Control<'_> {
         self.writer = Writer::new(style);
         self.monitor.configure(config.drops.clone());
         // Freed here, not by the loop that happens to let go of it last.
-        (self.shared, self.driver, self.config) = (shared, new, config);
+        (self.shared, self.driver) = (shared, new);
+        if config.metrics != self.config.metrics {
+            self.snapshots = snapshots;
+        }
+        match (web, &mut self.web) {
+            (Web::Change(change), Some(server)) => server.change(change),
+            (Web::Change(_), None) => {}
+            (Web::Server(server), old) => std::mem::replace(old, server).into_iter().for_each(Server::stop),
+        }
+        self.config = config;
+        self.publish(true);
         Ok(())
     }
 }
@@ -159,6 +187,13 @@ struct Opened {
     recorder: Option<Option<Recorder>>,
     sender: queue::Sender,
     output: Output,
+    snapshots: Option<Snapshots>,
+    web: Web,
+}
+
+enum Web {
+    Server(Option<Server>),
+    Change(Change),
 }
 
 impl Opened {

@@ -11,10 +11,12 @@ use super::drops::Monitor;
 use super::files::Files;
 use super::fleet::Fleet;
 use super::log::{self, Level};
+use super::metrics::Telemetry;
 use super::notify::Notifier;
 use super::options::Options;
 use super::prepare::{Inputs, Prepared};
 use super::record::{Recorder, Tap};
+use super::service::{self, Snapshots};
 use super::signals::Signals;
 use super::tally::Tally;
 use super::watch::{Shared, Watch};
@@ -58,11 +60,14 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
     let driver = plan.driver;
     let matches = tally.counters(&plan);
     let shared = shared(&config, options, plan, clock, matches);
+    let engine = if config.driver { "module" } else { "nodriver" };
+    let telemetry = Arc::new(Telemetry::new(&style.hostname, engine, &host_root()));
+    telemetry.state().running = shared.plan.forms.iter().flatten().count();
     let recorder = recorder(options.record.as_deref(), &config)?;
     let fleet = if config.driver {
         let device = Device::open().map_err(text)?;
         shared.clock.update(|| device.info().map(|info| info.clock)).map_err(text)?;
-        let make = make(&shared, &style, &sender, recorder.as_ref());
+        let make = make(&shared, &style, &sender, recorder.as_ref(), &telemetry);
         let fleet = Fleet::start(device, &driver, make).map_err(text)?;
         let seeded = seed::seed(fleet.device(), &host_root().join("proc"), driver.features & abi::FSN_CAP_ENV != 0);
         log::write(Level::Debug, format_args!("told the module of {} older processes", seeded.told));
@@ -72,6 +77,8 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
         None
     };
     recorder.iter().for_each(Recorder::begin);
+    let snapshots = config.metrics.as_ref().map(Snapshots::new).transpose()?;
+    let web = config.web.as_ref().map(|settings| service::start(settings, &config, &telemetry)).transpose()?;
     let files = if config.watch_files {
         let files = Files::new(&inputs);
         files.map_err(|error| log::write(Level::Error, format_args!("watch_config_files: inotify: {error}"))).ok()
@@ -101,8 +108,12 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
         monitor: Monitor::new(config.drops.clone(), Instant::now()),
         config,
         notifier,
+        telemetry,
+        snapshots,
+        web,
         state: State::default(),
     };
+    control.publish(true);
     let result = control.watch(&signals, end);
     control.finish();
     let unloaded = loaded.map_or(Ok(()), |loaded| loaded.unload().map_err(text));
@@ -133,14 +144,16 @@ pub(super) fn make(
     style: &Style,
     sender: &queue::Sender,
     recorder: Option<&Recorder>,
+    telemetry: &Arc<Telemetry>,
 ) -> Box<dyn Fn(u32) -> Watch> {
+    let telemetry = telemetry.clone();
     let (shared, style, sender) = (shared.clone(), style.clone(), sender.clone());
     let tap = recorder.map(Recorder::tap);
     let root = host_root();
     Box::new(move |cpu| {
         let host = Host::new(Users::new(&root), shared.clock.get(), &style.hostname, cpu);
         let watch = Watch::new(shared.clone(), host, style.clone(), sender.clone());
-        watch.recorded_by(tap.as_ref().map(Tap::another))
+        watch.recorded_by(tap.as_ref().map(Tap::another)).told_by(telemetry.of_loop(cpu))
     })
 }
 

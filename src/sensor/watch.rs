@@ -68,6 +68,23 @@ pub struct Seen {
     pub damaged: u64,
 }
 
+/// What a loop has seen, as it told last; others may read it.
+#[derive(Debug, Default)]
+pub struct Published([AtomicU64; 4]);
+
+impl Published {
+    fn set(&self, seen: Seen) {
+        let Seen { events, without_task, broken, damaged } = seen;
+        let words = self.0.iter().zip([events, without_task, broken, damaged]);
+        words.for_each(|(word, value)| word.store(value, Ordering::Relaxed));
+    }
+
+    pub fn get(&self) -> Seen {
+        let [events, without_task, broken, damaged] = self.0.each_ref().map(|word| word.load(Ordering::Relaxed));
+        Seen { events, without_task, broken, damaged }
+    }
+}
+
 impl std::ops::AddAssign for Seen {
     fn add_assign(&mut self, other: Self) {
         self.events += other.events;
@@ -100,6 +117,7 @@ pub struct Watch {
     forget: bool,
     tap: Option<Tap>,
     seen: Seen,
+    published: Arc<Published>,
 }
 
 /// The clock is looked at again after this many events without a pause.
@@ -129,6 +147,7 @@ impl Watch {
             forget: false,
             tap: None,
             seen: Seen::default(),
+            published: Arc::default(),
         }
     }
 
@@ -136,6 +155,13 @@ impl Watch {
     #[must_use]
     pub fn recorded_by(mut self, tap: Option<Tap>) -> Watch {
         self.tap = tap;
+        self
+    }
+
+    /// The same loop, which tells there what it has seen.
+    #[must_use]
+    pub fn told_by(mut self, published: Arc<Published>) -> Watch {
+        self.published = published;
         self
     }
 
@@ -288,6 +314,7 @@ impl Handler for Watch {
     }
 
     fn between(&mut self) {
+        self.published.set(self.seen);
         self.host.clock = self.shared.clock.get();
         // Rules may see other names now, and be live where they were not.
         self.forget |= self.host.users.refresh(Instant::now());

@@ -10,7 +10,9 @@ pub mod schema;
 pub mod tree;
 
 use super::interval;
+use super::metrics::{self, table::Group};
 use super::record::OnMatch;
+use super::web;
 use keys::LOG_LEVELS;
 pub use merge::Override;
 use std::path::{Path, PathBuf};
@@ -139,6 +141,8 @@ pub struct Config {
     pub path_views: bool,
     pub base_syscalls: BaseSyscalls,
     pub drops: Drops,
+    pub metrics: Option<metrics::Settings>,
+    pub web: Option<web::Settings>,
     pub log_stderr: bool,
     /// Index into [`LOG_LEVELS`].
     pub log_level: usize,
@@ -308,6 +312,8 @@ impl Reader<'_> {
                 all: self.bool("base_syscalls.all"),
             },
             drops: self.drops()?,
+            metrics: self.metrics()?,
+            web: self.web()?,
             log_stderr: self.bool("log_stderr"),
             log_level: LOG_LEVELS.iter().position(|l| *l == level).unwrap_or(6),
         })
@@ -437,6 +443,47 @@ impl Reader<'_> {
         Ok(Some(ProgramOutput { command, keep_alive: self.bool("program_output.keep_alive") }))
     }
 
+    fn metrics(&self) -> Result<Option<metrics::Settings>, ConfigError> {
+        if !self.bool("metrics.enabled") {
+            return Ok(None);
+        }
+        let every = self.text("metrics.interval");
+        let Some(interval) = interval::parse(&every).filter(|every| *every >= Duration::from_millis(100)) else {
+            let message = format!("'{every}' is no duration of at least 100ms: write 1h, 90s or 500ms");
+            return self.error("metrics.interval", message);
+        };
+        let groups = [Group::Rules, Group::Resources, Group::State, Group::Kernel, Group::PerCpu];
+        Ok(Some(metrics::Settings {
+            interval,
+            output_rule: self.bool("metrics.output_rule"),
+            output_file: Some(self.text("metrics.output_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
+            groups: groups.into_iter().filter(|group| self.bool(group.key())).collect(),
+            megabytes: self.bool("metrics.convert_memory_to_mb"),
+            empty_values: self.bool("metrics.include_empty_values"),
+        }))
+    }
+
+    fn web(&self) -> Result<Option<web::Settings>, ConfigError> {
+        let address = self.text("webserver.listen_address");
+        if address.parse::<std::net::IpAddr>().is_err() {
+            return self.error("webserver.listen_address", format!("'{address}' is not an IP address"));
+        }
+        let port = self.int("webserver.listen_port", 1, i64::from(u16::MAX))? as u16;
+        let healthz = self.text("webserver.k8s_healthz_endpoint");
+        if !healthz.starts_with('/') {
+            return self.error("webserver.k8s_healthz_endpoint", format!("'{healthz}' does not begin with '/'"));
+        }
+        let places = match self.int("webserver.threadiness", 0, 1024)? as usize {
+            0 => std::thread::available_parallelism().map_or(0, usize::from).max(web::LEAST_PLACES),
+            threads => threads,
+        };
+        let metrics = self.bool("webserver.prometheus_metrics_enabled") && self.bool("metrics.enabled");
+        let certificate = PathBuf::from(self.text("webserver.ssl_certificate"));
+        let certificate = Some(certificate).filter(|_| self.bool("webserver.ssl_enabled"));
+        let settings = web::Settings { address, port, places, healthz, metrics, certificate };
+        Ok(Some(settings).filter(|_| self.bool("webserver.enabled")))
+    }
+
     fn drops(&self) -> Result<Drops, ConfigError> {
         let key = "syscall_event_drops.actions";
         let mut actions = Vec::new();
@@ -479,16 +526,6 @@ impl Reader<'_> {
 
     /// Values of features that are not there yet are held to the same rules, so that they are right when they come.
     fn other_features(&mut self) -> Result<(), ConfigError> {
-        let address = self.text("webserver.listen_address");
-        if address.parse::<std::net::IpAddr>().is_err() {
-            return self.error("webserver.listen_address", format!("'{address}' is not an IP address"));
-        }
-        let every = self.text("metrics.interval");
-        let long_enough = interval::parse(&every).is_some_and(|every| every >= Duration::from_millis(100));
-        if self.bool("metrics.enabled") && !long_enough {
-            let message = format!("'{every}' is no duration of at least 100ms: write 1h, 90s or 500ms");
-            return self.error("metrics.interval", message);
-        }
         let plugins = self.node("plugins").map_or(&[][..], Node::maps);
         let mut names = Vec::new();
         for plugin in plugins {

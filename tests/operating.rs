@@ -1,0 +1,273 @@
+//! The program as an operator meets it: its web server, its metrics, files that change while it runs. Without a driver, so no event
+//! is needed.
+
+use serde_json::Value;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const RULE: &str = "- {rule: one, desc: d, condition: evt.type = open, output: x, priority: notice}\n";
+
+struct Sensor {
+    folder: tempfile::TempDir,
+    child: Child,
+}
+
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
+/// Waits until `what` is there.
+fn wait_for<T>(name: &str, mut what: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match what() {
+            Some(value) => return value,
+            None if Instant::now() > end => panic!("{name}: not within {PATIENCE:?}"),
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+impl Sensor {
+    /// One with this configuration, in a folder with `rules.yaml`; `DIR` stands for the folder.
+    fn start(config: &str, prepare: impl FnOnce(&Path)) -> Sensor {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path();
+        fs::write(path.join("rules.yaml"), RULE).expect("writable");
+        let config = format!(
+            "engine: {{kind: nodriver}}\nrules_files: [DIR/rules.yaml, DIR/rules.d]\njson_output: true\nstdout_output: {{enabled: true}}\n{config}"
+        );
+        fs::write(path.join("c.yaml"), config.replace("DIR", &path.display().to_string())).expect("writable");
+        prepare(path);
+        let file = |name: &str| fs::File::create(path.join(name)).expect("writable");
+        let child = Command::new(env!("CARGO_BIN_EXE_falco-sensor"))
+            .arg("-c")
+            .arg(path.join("c.yaml"))
+            .stdin(Stdio::null())
+            .stdout(file("out"))
+            .stderr(file("err"))
+            .spawn()
+            .expect("starts");
+        let mut sensor = Sensor { folder, child };
+        wait_for("ready", || {
+            assert!(sensor.child.try_wait().expect("can be asked").is_none(), "{}", sensor.read("err"));
+            sensor.read("err").contains("ready: ").then_some(())
+        });
+        sensor
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.folder.path().join(name), text).expect("writable");
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), signal).expect("sent");
+    }
+
+    fn says(&self, text: &str, times: usize) {
+        wait_for(&format!("{times} times {text:?}"), || {
+            (self.read("err").matches(text).count() >= times).then_some(())
+        });
+        assert_eq!(self.read("err").matches(text).count(), times, "{text}: {}", self.read("err"));
+    }
+
+    fn alerts(&self) -> Vec<Value> {
+        self.read("out").lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Ends it; it has to end well.
+    fn stop(mut self) -> (String, String) {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        let status = wait_for("the end", || self.child.try_wait().expect("can be asked"));
+        assert!(status.success(), "{status}: {}", self.read("err"));
+        (self.read("out"), self.read("err"))
+    }
+}
+
+fn get(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connects");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer
+}
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").expect("headers end").1
+}
+
+fn web(port: u16, more: &str) -> String {
+    format!(
+        "metrics: {{enabled: true, interval: 1h}}\nwebserver: {{enabled: true, listen_address: 127.0.0.1, listen_port: {port}, prometheus_metrics_enabled: true{more}}}\n"
+    )
+}
+
+#[test]
+fn the_web_server_answers() {
+    let port = free_port();
+    let sensor = Sensor::start(&web(port, ""), |_| {});
+    assert_eq!(body(&get(port, "/healthz")), "{\"status\": \"ok\"}");
+    let versions: Value = serde_json::from_str(body(&get(port, "/versions"))).expect("JSON");
+    assert_eq!(versions["falco_version"], env!("CARGO_PKG_VERSION"));
+    let metrics = get(port, "/metrics");
+    assert!(metrics.contains("Content-Type: text/plain; version=0.0.4\r\n"), "{metrics}");
+    let metrics = body(&metrics);
+    assert!(
+        metrics.contains("falcosecurity_scap_engine_name_info{engine_name=\"nodriver\",evt_source=\"syscall\"} 1\n"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("falcosecurity_falco_sha256_rules_files_info{file_name=\"rules.yaml\",sha256=\""));
+    let promtool =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    match promtool {
+        Err(error) => println!("skipped: promtool (scripts/deps test): {error}"),
+        Ok(mut child) => {
+            child.stdin.take().expect("piped").write_all(metrics.as_bytes()).expect("written");
+            let done = child.wait_with_output().expect("ends");
+            // 3: complaints about names alone, which are Falco's: gauges that end in _total.
+            let said = String::from_utf8_lossy(&done.stderr);
+            let lint = |line: &str| line.contains("should not have \"_total\" suffix") || line.is_empty();
+            assert!(matches!(done.status.code(), Some(0 | 3)) && said.lines().all(lint), "{}: {said}", done.status);
+        }
+    }
+    sensor.stop();
+}
+
+#[test]
+fn the_web_server_speaks_tls() {
+    let port = free_port();
+    let made = std::cell::Cell::new(false);
+    let make = |folder: &Path| {
+        let settings = "[req]\ndistinguished_name = dn\nx509_extensions = v3\n[dn]\n[v3]\nbasicConstraints = CA:FALSE\n\
+                        subjectAltName = IP:127.0.0.1\n";
+        fs::write(folder.join("settings"), settings).expect("writable");
+        let script = "openssl req -x509 -config settings -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem \
+                      -out crt.pem -subj /CN=localhost -days 2 && cat key.pem crt.pem > both.pem";
+        let status = Command::new("sh").args(["-c", script]).current_dir(folder).stderr(Stdio::null()).status();
+        made.set(status.is_ok_and(|status| status.success()));
+    };
+    let probe = tempfile::tempdir().expect("a temporary folder");
+    make(probe.path());
+    if !made.get() {
+        println!("skipped: openssl is not installed (scripts/deps test)");
+        return;
+    }
+    let sensor = Sensor::start(&web(port, ", ssl_enabled: true, ssl_certificate: DIR/both.pem"), make);
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = sensor.folder.path().join("crt.pem");
+    use rustls::pki_types::pem::PemObject;
+    roots.add(rustls::pki_types::CertificateDer::from_pem_file(pem).expect("a certificate")).expect("taken");
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("known");
+    let config = std::sync::Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    let connection = rustls::ClientConnection::new(config, "127.0.0.1".try_into().expect("a name")).expect("good");
+    let mut stream = rustls::StreamOwned::new(connection, TcpStream::connect(("127.0.0.1", port)).expect("connects"));
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered, and closed as TLS wants it");
+    assert_eq!(body(&answer), "{\"status\": \"ok\"}");
+    // Without TLS there is no answer, and the next client gets one.
+    let mut plain = TcpStream::connect(("127.0.0.1", port)).expect("connects");
+    plain.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").expect("written");
+    let mut rest = Vec::new();
+    let _ = plain.read_to_end(&mut rest);
+    assert!(!String::from_utf8_lossy(&rest).contains("200 OK"));
+    sensor.stop();
+}
+
+#[test]
+fn snapshots_are_alerts_and_lines_of_a_file() {
+    let config = "metrics: {enabled: true, interval: 100ms, output_rule: true, output_file: DIR/metrics.txt}\n";
+    let sensor = Sensor::start(config, |_| {});
+    let alert = wait_for("two snapshots", || {
+        let mut alerts = sensor.alerts();
+        (alerts.len() >= 2).then(|| alerts.remove(1))
+    });
+    assert_eq!(
+        (&alert["rule"], &alert["priority"]),
+        (&"Falco internal: metrics snapshot".into(), &"Informational".into())
+    );
+    assert_eq!(alert["output_fields"]["falco.version"], env!("CARGO_PKG_VERSION"));
+    assert!(alert["output_fields"]["falco.memory_rss_mb"].as_f64().is_some_and(|mb| mb > 0.5), "{alert}");
+    let lines: Vec<Value> = wait_for("two lines", || {
+        let text = sensor.read("metrics.txt");
+        let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        (lines.len() >= 2).then_some(lines)
+    });
+    assert_eq!((&lines[0]["sample"], &lines[1]["sample"]), (&1.into(), &2.into()));
+    assert_eq!(lines[1]["output_fields"]["evt.source"], "syscall");
+    sensor.stop();
+}
+
+#[test]
+fn files_that_change_are_loaded_and_bad_ones_are_not() {
+    let port = free_port();
+    let sensor = Sensor::start(&web(port, ""), |folder| fs::create_dir(folder.join("rules.d")).expect("made"));
+    let loaded = |count: usize| {
+        let line = format!("falco_sensor_rules_loaded {count}\n");
+        wait_for(&line, || get(port, "/metrics").contains(&line).then_some(()));
+    };
+    loaded(1);
+    // A new file in a folder, an editor's rename, a signal.
+    sensor.write("rules.d/more.yaml", &RULE.replace("one", "two"));
+    sensor.says(": reloaded in ", 1);
+    loaded(2);
+    sensor.write("new", &format!("{RULE}{}", RULE.replace("one", "three")));
+    fs::rename(sensor.folder.path().join("new"), sensor.folder.path().join("rules.yaml")).expect("renamed");
+    sensor.says(": reloaded in ", 2);
+    loaded(3);
+    sensor.signal(nix::sys::signal::Signal::SIGHUP);
+    sensor.says(": reloaded in ", 3);
+    // The configuration itself: another address for the web server.
+    let other = free_port();
+    let config = sensor.read("c.yaml");
+    sensor.write("c.yaml", &config.replace(&format!("listen_port: {port}"), &format!("listen_port: {other}")));
+    sensor.says(": reloaded in ", 4);
+    assert!(get(other, "/metrics").contains("falco_sensor_reloads_total{result=\"done\"} 4\n"));
+    wait_for("the old address is let go", || TcpStream::connect(("127.0.0.1", port)).is_err().then_some(()));
+    // What does not load is told, and nothing changes.
+    sensor.write(
+        "rules.d/more.yaml",
+        "- rule: broken\n  desc: d\n  condition: nosuch.field = 1\n  output: x\n  priority: notice\n",
+    );
+    sensor.says(": not reloaded, ", 1);
+    let alert = wait_for("an alert", || sensor.alerts().pop());
+    assert_eq!(
+        (&alert["rule"], &alert["priority"]),
+        (&"Falco internal: hot restart failure".into(), &"Critical".into())
+    );
+    assert!(
+        alert["output"].as_str().is_some_and(|text| text.contains("nosuch.field") && text.contains("more.yaml")),
+        "{alert}"
+    );
+    let metrics = get(other, "/metrics");
+    assert!(
+        metrics.contains("falco_sensor_rules_loaded 3\n") && metrics.contains("{result=\"refused\"} 1\n"),
+        "{metrics}"
+    );
+    fs::remove_file(sensor.folder.path().join("rules.d/more.yaml")).expect("removed");
+    sensor.says(": reloaded in ", 5);
+    assert!(get(other, "/metrics").contains("falco_sensor_rules_loaded 2\n"));
+    // Written again as it was.
+    sensor.write("rules.yaml", &sensor.read("rules.yaml"));
+    std::thread::sleep(Duration::from_millis(400));
+    let (_, err) = sensor.stop();
+    assert_eq!(err.matches(": reloaded in ").count(), 5, "{err}");
+}
