@@ -8,6 +8,7 @@
 
 pub mod query;
 mod schema;
+pub mod users;
 mod writer;
 
 use crate::hub::alert::{self, Alert};
@@ -319,7 +320,7 @@ impl Spool {
     pub async fn dead_letters(self: &Arc<Self>, limit: usize) -> Result<Vec<DeadLetter>, SpoolError> {
         self.with_reader(move |connection| {
             let sql = "SELECT held.output, held.seq, uuid, rule, attempts, error FROM held JOIN alerts USING (seq) \
-                       WHERE dead ORDER BY held.seq LIMIT ?1";
+                       JOIN labels ON labels.id = label WHERE dead ORDER BY held.seq LIMIT ?1";
             let mut statement = connection.prepare_cached(sql)?;
             let rows = statement.query_map([limit], |row| {
                 Ok(DeadLetter {

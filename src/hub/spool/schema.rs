@@ -12,21 +12,37 @@ const MIGRATIONS: &[&str] = &["
         uuid TEXT NOT NULL UNIQUE,
         time INTEGER NOT NULL,      -- nanoseconds since 1970, as the alert says
         received INTEGER NOT NULL,  -- milliseconds since 1970
-        priority INTEGER NOT NULL,  -- 1 debug .. 8 emergency
-        rule TEXT NOT NULL,
-        source TEXT NOT NULL,
-        hostname TEXT NOT NULL,
+        label INTEGER NOT NULL,            -- of labels
         body TEXT NOT NULL,         -- the alert as JSON
         acknowledged INTEGER,       -- milliseconds since 1970
         acknowledged_by TEXT,
         note TEXT
     );
-    CREATE INDEX alerts_by_time ON alerts (time, priority, rule, source, hostname);
+    -- What alerts are counted by. Many alerts share a row, so that counting reads nothing but alerts_by_time.
+    CREATE TABLE labels (
+        id INTEGER PRIMARY KEY,
+        priority INTEGER NOT NULL,  -- 1 debug .. 8 emergency
+        rule TEXT NOT NULL,
+        source TEXT NOT NULL,
+        hostname TEXT NOT NULL,
+        tags TEXT NOT NULL,         -- JSON: a sorted list
+        alerts INTEGER NOT NULL,    -- how many have it; the row goes with the last
+        UNIQUE (rule, hostname, priority, source, tags)
+    );
+    CREATE INDEX alerts_by_time ON alerts (time, label, acknowledged);
     CREATE INDEX alerts_by_received ON alerts (received);
-    CREATE TABLE tags (tag TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (tag, seq)) WITHOUT ROWID;
-    CREATE INDEX tags_by_alert ON tags (seq);
+    CREATE TRIGGER alert_removed AFTER DELETE ON alerts BEGIN
+        UPDATE labels SET alerts = alerts - 1 WHERE id = old.label;
+        DELETE FROM labels WHERE id = old.label AND alerts <= 0;
+        DELETE FROM words WHERE rowid = old.seq;
+        DELETE FROM held WHERE seq = old.seq;
+    END;
     CREATE VIRTUAL TABLE words USING fts5 (text, content = '', contentless_delete = 1);
-    CREATE TABLE cursors (output TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE cursors (
+        output TEXT PRIMARY KEY,
+        seq INTEGER NOT NULL,
+        start INTEGER NOT NULL      -- the output was new then: it was never to get what is before
+    ) WITHOUT ROWID;
     CREATE TABLE held (
         output TEXT NOT NULL,
         seq INTEGER NOT NULL,
@@ -37,6 +53,11 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (output, seq)
     ) WITHOUT ROWID;
     CREATE INDEX held_by_alert ON held (seq);
+    CREATE TABLE users (
+        name TEXT PRIMARY KEY,
+        role TEXT NOT NULL,
+        hash TEXT NOT NULL          -- argon2, in PHC's form
+    ) WITHOUT ROWID;
 "];
 
 fn pragmas(connection: &Connection) -> rusqlite::Result<()> {

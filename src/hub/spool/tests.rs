@@ -136,9 +136,15 @@ async fn questions() {
     let page = spool.search(Filter::default(), 1, 1).await.expect("found");
     assert_eq!(page.len(), 1);
     let width = 1_000_000_000_000_000;
-    let timeline = spool.timeline(Group::Rule, Filter::default(), width).await.expect("timeline");
-    assert_eq!(timeline.iter().map(|(_, _, n)| n).sum::<i64>(), 3);
-    assert_eq!(timeline[0].0 % width, 0);
+    let overview = spool.overview(Filter::default(), Group::ALL.to_vec(), Some(width)).await.expect("counted");
+    assert_eq!(overview.all, 3);
+    for (timeline, group) in overview.timelines.iter().zip(Group::ALL) {
+        assert!(timeline.keys().all(|start| start % width == 0));
+        let sum: i64 = timeline.values().flat_map(|counts| counts.values()).sum();
+        assert_eq!(sum, if group == Group::Tags { 6 } else { 3 }, "{group:?}");
+        let all = spool.overview(Filter::default(), vec![group], None).await.expect("counted");
+        assert_eq!(all.groups[0], overview.groups[Group::ALL.iter().position(|g| *g == group).expect("one of all")]);
+    }
 
     let uuid = one.uuid.clone();
     let by = "someone".to_owned();

@@ -130,7 +130,8 @@ impl Writer {
                     answers.push(after_commit(reply, ()));
                 }
                 Command::Cursor { output, seq } => {
-                    let sql = "INSERT OR REPLACE INTO cursors (output, seq) VALUES (?1, ?2)";
+                    let sql = "INSERT INTO cursors (output, seq, start) VALUES (?1, ?2, ?2) \
+                               ON CONFLICT DO UPDATE SET seq = excluded.seq";
                     self.connection.prepare_cached(sql)?.execute(params![output, seq])?;
                 }
                 Command::Hold { output, seq, attempts, due, error, reply } => {
@@ -214,10 +215,8 @@ impl Writer {
         let seqs: Vec<i64> = change.prepare_cached(&sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
         let mut dead = 0;
         for seq in &seqs {
-            for table in ["alerts WHERE seq", "tags WHERE seq", "words WHERE rowid"] {
-                change.prepare_cached(&format!("DELETE FROM {table} = ?1"))?.execute([seq])?;
-            }
             dead += change.prepare_cached("DELETE FROM held WHERE seq = ?1")?.execute([seq])?;
+            change.prepare_cached("DELETE FROM alerts WHERE seq = ?1")?.execute([seq])?;
         }
         change.commit()?;
         if dead > 0 {
@@ -231,24 +230,23 @@ impl Writer {
 }
 
 fn insert(connection: &Connection, alert: &Alert, received: i64) -> rusqlite::Result<i64> {
-    let sql = "INSERT INTO alerts (uuid, time, received, priority, rule, source, hostname, body) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let mut tags = alert.sorted_tags();
+    tags.dedup();
+    let sql = "INSERT INTO labels (priority, rule, source, hostname, tags, alerts) VALUES (?1, ?2, ?3, ?4, ?5, 1) \
+               ON CONFLICT DO UPDATE SET alerts = alerts + 1 RETURNING id";
+    let tags = serde_json::json!(tags).to_string();
+    let label: i64 = connection
+        .prepare_cached(sql)?
+        .query_row(params![alert.priority as i64, alert.rule, alert.source, alert.hostname, tags], |row| row.get(0))?;
+    let sql = "INSERT INTO alerts (uuid, time, received, label, body) VALUES (?1, ?2, ?3, ?4, ?5)";
     connection.prepare_cached(sql)?.execute(params![
         alert.uuid,
         alert.time.nanoseconds(),
         received,
-        alert.priority as i64,
-        alert.rule,
-        alert.source,
-        alert.hostname,
+        label,
         alert.line(),
     ])?;
     let seq = connection.last_insert_rowid();
-    for tag in &alert.tags {
-        connection
-            .prepare_cached("INSERT OR IGNORE INTO tags (tag, seq) VALUES (?1, ?2)")?
-            .execute(params![tag, seq])?;
-    }
     let mut text = format!("{}\n{}\n{}\n{}", alert.output, alert.rule, alert.hostname, alert.tags.join(" "));
     for (name, value) in &alert.output_fields {
         text.push('\n');
