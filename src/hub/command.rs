@@ -8,6 +8,7 @@ use super::config::{Config, Problem, Sources, all_keys, load};
 use super::forward::{Context, KINDS, Kind, Work, kind};
 use super::run::{Hub, StartError, directory, limits, outputs};
 use super::spool::Spool;
+use super::spool::users::{Role, User};
 use super::tls::Tls;
 use clap::{Parser, Subcommand};
 use std::fmt::Write;
@@ -47,6 +48,9 @@ enum Command {
     /// About alerts that an output did not get.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// About those who may use the page.
+    #[command(subcommand)]
+    Users(UsersCommand),
 }
 
 #[derive(Subcommand)]
@@ -73,6 +77,21 @@ enum DeadLettersCommand {
     List,
     /// Tries all of an output again.
     Retry { output: String },
+}
+
+#[derive(Subcommand)]
+enum UsersCommand {
+    /// Prints every user and role.
+    List,
+    /// Makes a user, or gives one a new role and password. The password is read from standard input, one line.
+    Set {
+        name: String,
+        /// viewer: looks. operator: acknowledges, deletes and tests as well.
+        #[arg(long, value_parser = ["viewer", "operator"])]
+        role: String,
+    },
+    /// Removes a user.
+    Remove { name: String },
 }
 
 pub fn main() -> ExitCode {
@@ -143,6 +162,7 @@ fn act(options: &Options, level: &str) -> Result<ExitCode, String> {
         Some(Command::Outputs(OutputsCommand::Test { name })) => runtime.block_on(test(&config, &tls, name)),
         Some(Command::Outputs(_)) => Ok(ExitCode::SUCCESS),
         Some(Command::DeadLetters(command)) => runtime.block_on(dead_letters(&config, command)),
+        Some(Command::Users(command)) => runtime.block_on(users(&config, command)),
     }
 }
 
@@ -207,6 +227,31 @@ async fn dead_letters(config: &Config, command: &DeadLettersCommand) -> Result<E
         DeadLettersCommand::Retry { output } => {
             let number = spool.revive(output).await.map_err(|error| error.to_string())?;
             print(&format!("{number} alerts will be offered to {output} again\n"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn users(config: &Config, command: &UsersCommand) -> Result<ExitCode, String> {
+    let spool = Spool::open(&directory(config), limits(config)).map_err(|error| error.to_string())?;
+    match command {
+        UsersCommand::List => {
+            for user in spool.users().await.map_err(|error| error.to_string())? {
+                print(&format!("{:24} {}\n", user.name, user.role.name()));
+            }
+        }
+        UsersCommand::Set { name, role } => {
+            let mut password = String::new();
+            std::io::stdin().read_line(&mut password).map_err(|error| format!("the password: {error}"))?;
+            let role = Role::from_name(role).ok_or_else(|| format!("there is no role '{role}'"))?;
+            let user = User::new(name, role, password.trim_end_matches(['\r', '\n']))?;
+            spool.set_user(user).await.map_err(|error| error.to_string())?;
+            print(&format!("{name} is {} now\n", role.name()));
+        }
+        UsersCommand::Remove { name } => {
+            if !spool.remove_user(name).await.map_err(|error| error.to_string())? {
+                return Err(format!("there is no user '{name}'"));
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,7 +1,7 @@
 //! falco-hub: receives alerts, keeps them, forwards them.
 //!
 //! Rooms, in the direction an alert goes: [`input`] takes it, [`enrich`] completes it, [`spool`] keeps it on disk,
-//! [`forward`] brings it to every output. [`config`] is Falcosidekick's. An ordinary tokio service; the sensor needs
+//! [`forward`] brings it to every output, [`ui`] shows it. [`config`] is Falcosidekick's. An ordinary tokio service; the sensor needs
 //! nothing of it. Invariant: an alert is answered with 200 only after it is on disk.
 
 pub mod alert;
@@ -16,3 +16,4 @@ pub mod run;
 pub mod spool;
 pub mod template;
 pub mod tls;
+pub mod ui;

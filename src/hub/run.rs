@@ -2,15 +2,17 @@
 //!
 //! Invariant: it starts as a whole or not at all; an output that cannot be reached is no reason not to start.
 
-use super::config::{Config, Instance, Problem};
+use super::config::{Config, Instance, Problem, Section};
 use super::enrich::Enrich;
 use super::forward::worker::{Policy, Route, Shared, Status, Target, Worker};
 use super::forward::{Context, Forward, Work};
 use super::input::listen::{self, Listener, Paths};
 use super::input::{Input, MEMORY, router};
 use super::metrics::{Counts, Metrics};
+use super::spool::users::Role;
 use super::spool::{Limits, Spool, SpoolError};
 use super::tls::{self, Files, Tls};
+use super::ui::{self, Login, Output, Ui};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -65,7 +67,12 @@ pub fn outputs(config: &Config, tls: &Arc<Tls>) -> Result<Outputs, Vec<Problem>>
 
 /// Where alerts are kept: what the configuration says, else systemd's state directory, else the default.
 pub fn directory(config: &Config) -> PathBuf {
-    let configured = config.core.text("hub.directory");
+    directory_of(&config.core)
+}
+
+/// The same of the keys that belong to no output.
+pub fn directory_of(core: &Section) -> PathBuf {
+    let configured = core.text("hub.directory");
     let default = super::config::keys::CORE.iter().find(|key| key.name == "hub.directory").map_or("", |k| k.default);
     match std::env::var_os("STATE_DIRECTORY") {
         Some(state) if configured == default && !state.is_empty() => state.into(),
@@ -86,6 +93,8 @@ pub fn limits(config: &Config) -> Limits {
 pub struct Hub {
     /// Where it listens, the port with TLS or without first.
     pub addresses: Vec<SocketAddr>,
+    /// Where the page is.
+    pub page: Option<SocketAddr>,
     pub spool: Arc<Spool>,
     pub outputs: Vec<Shared>,
     stop: watch::Sender<bool>,
@@ -100,6 +109,7 @@ impl Hub {
         let made = outputs(config, &tls).map_err(StartError::Config)?;
         let enrich = Enrich::new(core).map_err(StartError::Config)?;
         let bound = bind(config).await?;
+        let page_listener = bind_page(config).await?;
         let metrics = Arc::new(Metrics::new(core, made.counts)?);
         let spool = Spool::open(&directory(config), limits(config))?;
         metrics.limit.set(core.int("hub.maxsize"));
@@ -112,18 +122,14 @@ impl Hub {
         }
 
         let (stop, stopped) = watch::channel(false);
-        let (mut shared, mut workers) = (Vec::new(), Vec::new());
+        let (mut shared, mut workers, mut shown) = (Vec::new(), Vec::new(), Vec::new());
         for (instance, forward) in made.forwards {
             let status = Status { name: instance.name.clone(), kind: instance.kind.section, ..Status::default() };
             let status: Shared = Arc::new(Mutex::new(status));
             shared.push(status.clone());
-            let target = Target {
-                name: instance.name,
-                destination: instance.kind.destination,
-                forward,
-                route: Route::new(&instance.settings),
-                status,
-            };
+            let (forward, route): (Arc<dyn Forward>, _) = (forward.into(), Route::new(&instance.settings));
+            shown.push(Output { status: status.clone(), forward: forward.clone(), route: route.clone() });
+            let target = Target { name: instance.name, destination: instance.kind.destination, forward, route, status };
             let worker = Worker::new(target, Policy::new(core), spool.clone(), metrics.clone());
             workers.push(tokio::spawn(worker.await?.run(stopped.clone())));
         }
@@ -139,7 +145,7 @@ impl Hub {
             memory: Semaphore::new(MEMORY),
             body_max: usize::try_from(core.int("hub.maxbody")).unwrap_or(0),
         });
-        let router = router(input);
+        let router = router(input.clone());
         let (mut addresses, mut listeners) = (Vec::new(), Vec::new());
         for (listener, paths) in bound {
             match &listener {
@@ -153,7 +159,29 @@ impl Hub {
             }
             listeners.push(tokio::spawn(listen::serve(listener, router.clone(), paths, stopped.clone())));
         }
-        Ok(Hub { addresses, spool, outputs: shared, stop, listeners, workers })
+        let mut page = None;
+        if let Some((listener, secure)) = page_listener {
+            let address = listener_address(&listener)?;
+            let anonymous = Role::from_name(core.text("hub.uianonymous"));
+            if anonymous.is_none() {
+                ui::first_user(&spool, &directory(config)).await?;
+            }
+            let ui = Ui {
+                spool: spool.clone(),
+                input,
+                outputs: shown,
+                login: Login::new(anonymous, secure),
+                stop: stopped.clone(),
+                timeout: core.duration("hub.timeout"),
+                address,
+                settings: core.clone(),
+            };
+            tracing::info!("the page is at {}://{address}/", if secure { "https" } else { "http" });
+            let router = ui::router(Arc::new(ui));
+            listeners.push(tokio::spawn(listen::serve(listener, router, Paths::all(), stopped.clone())));
+            page = Some(address);
+        }
+        Ok(Hub { addresses, page, spool, outputs: shared, stop, listeners, workers })
     }
 
     /// Takes no more alerts, lets deliveries that are under way end, writes where every output is.
@@ -175,44 +203,80 @@ fn listen_error(address: &str) -> impl FnOnce(std::io::Error) -> StartError {
     move |error| StartError::Listen { address, error }
 }
 
-/// Binds everything that is to be listened on.
+fn listener_address(listener: &Listener) -> Result<SocketAddr, StartError> {
+    match listener {
+        Listener::Tcp(tcp, _) => tcp.local_addr().map_err(listen_error("the port")),
+        Listener::Unix(_) => Err(StartError::Config(vec![problem("hub.uiport", "the page needs a port")])),
+    }
+}
+
+fn fail(key: &str, message: String) -> StartError {
+    StartError::Config(vec![problem(key, message)])
+}
+
+/// The address under a key; nothing when it is empty.
+fn ip(core: &Section, key: &str) -> Result<Option<IpAddr>, StartError> {
+    match core.text(key) {
+        "" => Ok(None),
+        text => Ok(Some(text.parse().map_err(|_| fail(key, format!("'{text}' is no IP address")))?)),
+    }
+}
+
+fn port(core: &Section, key: &str) -> Result<u16, StartError> {
+    let number = core.int(key);
+    u16::try_from(number).map_err(|_| fail(key, format!("{number} is no port: it must be 0 to 65535")))
+}
+
+async fn tcp(ip: Option<IpAddr>, port: u16, key: &str) -> Result<TcpListener, StartError> {
+    // All addresses: IPv6 takes IPv4 along, where there is IPv6.
+    let tried = match ip {
+        Some(ip) => TcpListener::bind(SocketAddr::new(ip, port)).await,
+        None => match TcpListener::bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).await {
+            Ok(listener) => Ok(listener),
+            Err(_) => TcpListener::bind(("0.0.0.0", port)).await,
+        },
+    };
+    tried.map_err(listen_error(&format!("port {port} ({key})")))
+}
+
+/// The server's side of TLS as the configuration has it; `mutual`: clients must have certificates.
+fn acceptor(core: &Section, mutual: bool) -> Result<tokio_rustls::TlsAcceptor, StartError> {
+    let file = |key: &str| Path::new(core.text(key)).to_owned();
+    let files = Files {
+        certificate: file("tlsserver.certfile"),
+        key: file("tlsserver.keyfile"),
+        authorities: file("tlsserver.cacertfile"),
+    };
+    let server = tls::server(&files, mutual).map_err(|error| fail("tlsserver", error))?;
+    Ok(tokio_rustls::TlsAcceptor::from(Arc::new(server)))
+}
+
+/// The port of the page, with TLS where alerts are taken with TLS. People have passwords, not certificates.
+async fn bind_page(config: &Config) -> Result<Option<(Listener, bool)>, StartError> {
+    let core = &config.core;
+    let number = port(core, "hub.uiport")?;
+    if number == 0 {
+        return Ok(None);
+    }
+    let ip = ip(core, "hub.uiaddress")?.or(ip(core, "listenaddress")?);
+    let listener = tcp(ip, number, "hub.uiport").await?;
+    let acceptor = if core.flag("tlsserver.deploy") { Some(acceptor(core, false)?) } else { None };
+    let secure = acceptor.is_some();
+    Ok(Some((Listener::Tcp(listener, acceptor), secure)))
+}
+
+/// Binds everything that alerts are taken on.
 async fn bind(config: &Config) -> Result<Vec<(Listener, Paths)>, StartError> {
     let core = &config.core;
-    let fail = |key: &str, message: String| StartError::Config(vec![problem(key, message)]);
-    let ip = match core.text("listenaddress") {
-        "" => None,
-        text => Some(text.parse::<IpAddr>().map_err(|_| fail("listenaddress", format!("'{text}' is no IP address")))?),
-    };
-    let port = |key: &str| {
-        let number = core.int(key);
-        u16::try_from(number).map_err(|_| fail(key, format!("{number} is no port: it must be 0 to 65535")))
-    };
-    let listen = async |port: u16| {
-        // All addresses: IPv6 takes IPv4 along, where there is IPv6.
-        let tried = match ip {
-            Some(ip) => TcpListener::bind(SocketAddr::new(ip, port)).await,
-            None => match TcpListener::bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).await {
-                Ok(listener) => Ok(listener),
-                Err(_) => TcpListener::bind(("0.0.0.0", port)).await,
-            },
-        };
-        tried.map_err(listen_error(&format!("port {port}")))
-    };
+    let ip = ip(core, "listenaddress")?;
     let mut bound = Vec::new();
-    let main = listen(port("listenport")?).await?;
+    let main = tcp(ip, port(core, "listenport")?, "listenport").await?;
     if core.flag("tlsserver.deploy") {
-        let file = |key: &str| Path::new(core.text(key)).to_owned();
-        let files = Files {
-            certificate: file("tlsserver.certfile"),
-            key: file("tlsserver.keyfile"),
-            authorities: file("tlsserver.cacertfile"),
-        };
-        let server = tls::server(&files, core.flag("tlsserver.mutualtls")).map_err(|e| fail("tlsserver", e))?;
         let plain: Arc<[String]> = core.list("tlsserver.notlspaths").into();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        let acceptor = acceptor(core, core.flag("tlsserver.mutualtls"))?;
         bound.push((Listener::Tcp(main, Some(acceptor)), Paths::Except(plain.clone())));
         if !plain.is_empty() {
-            let listener = listen(port("tlsserver.notlsport")?).await?;
+            let listener = tcp(ip, port(core, "tlsserver.notlsport")?, "tlsserver.notlsport").await?;
             bound.push((Listener::Tcp(listener, None), Paths::Only(plain)));
         }
     } else {

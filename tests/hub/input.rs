@@ -236,7 +236,7 @@ fn state_directory() {
     let directory = tempfile::tempdir().expect("directory");
     let port = free_port();
     let child = Command::new(env!("CARGO_BIN_EXE_falco-hub"))
-        .args(["-o", &format!("listenport={port}")])
+        .args(["-o", &format!("listenport={port}"), "-o", "hub.uiport=0"])
         .env("STATE_DIRECTORY", directory.path())
         .spawn()
         .expect("started");

@@ -1,11 +1,13 @@
 //! falco-hub from outside: the program is started, fed, killed, and what arrives is looked at.
 
+mod browser;
 #[path = "../conformance/tally.rs"]
 mod conformance;
 mod delivery;
 mod documents;
 mod input;
 mod outputs;
+mod page;
 mod payloads;
 mod process;
 mod receivers;

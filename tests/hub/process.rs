@@ -73,7 +73,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Writes the configuration; `listenport` and `hub.directory` are added.
+    /// Writes the configuration; `listenport` and `hub.directory` are added. There is no page unless it has a port.
     pub fn new(config: &Value) -> Hub {
         let directory = tempfile::tempdir().expect("directory");
         let port = free_port();
@@ -81,6 +81,9 @@ impl Hub {
         config["listenaddress"] = json!("127.0.0.1");
         config["listenport"] = json!(port);
         config["hub"]["directory"] = json!(directory.path().join("data"));
+        if config["hub"]["uiport"].is_null() {
+            config["hub"]["uiport"] = json!(0);
+        }
         // JSON is YAML.
         std::fs::write(directory.path().join("hub.yaml"), config.to_string()).expect("written");
         Hub { directory, port, process: None }
@@ -163,12 +166,41 @@ pub fn number(alert: &Value) -> usize {
 }
 
 pub fn request<S: Read + Write>(
-    mut stream: S,
+    stream: S,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
     body: &str,
 ) -> std::io::Result<(u16, String)> {
+    let answer = raw_request(stream, method, path, headers, body)?;
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    match (status, answer.split_once("\r\n\r\n")) {
+        (Some(status), Some((head, body))) if head.contains("transfer-encoding: chunked") => {
+            Ok((status, unchunked(body)))
+        }
+        (Some(status), Some((_, body))) => Ok((status, body.to_owned())),
+        _ => Err(std::io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn unchunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).expect("a chunk's size");
+        whole.push_str(&rest[..size]);
+        body = rest[size..].trim_start_matches("\r\n");
+    }
+    whole
+}
+
+/// The whole answer, its head included.
+pub fn raw_request<S: Read + Write>(
+    mut stream: S,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<String> {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
@@ -179,12 +211,10 @@ pub fn request<S: Read + Write>(
     let _ = stream.write_all(body.as_bytes());
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-    match (status, answer.split_once("\r\n\r\n")) {
-        (Some(status), Some((_, body))) => Ok((status, body.to_owned())),
-        _ => Err(read.err().unwrap_or_else(|| std::io::ErrorKind::UnexpectedEof.into())),
+    if answer.is_empty() {
+        read?;
     }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// What a receiver does.

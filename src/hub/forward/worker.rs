@@ -128,7 +128,7 @@ pub struct Target {
     pub name: String,
     /// What its counters are called.
     pub destination: &'static str,
-    pub forward: Box<dyn Forward>,
+    pub forward: Arc<dyn Forward>,
     pub route: Route,
     pub status: Shared,
 }
@@ -173,7 +173,7 @@ impl Worker {
         Ok(Worker {
             name: target.name,
             destination: target.destination,
-            forward: target.forward.into(),
+            forward: target.forward,
             route: target.route,
             status: target.status,
             policy,

@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +29,19 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 pub enum Listener {
     Tcp(TcpListener, Option<TlsAcceptor>),
     Unix(UnixListener),
+}
+
+/// Where a request comes from; nothing for a unix socket.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Peer(pub Option<IpAddr>);
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(address) => address.to_canonical().fmt(f),
+            None => f.write_str("a unix socket"),
+        }
+    }
 }
 
 /// Which paths a listener answers.
@@ -80,7 +94,7 @@ pub async fn serve(listener: Listener, router: Router, paths: Paths, mut stop: w
             accepted = accept(&listener) => accepted,
             _ = stop.changed() => break,
         };
-        let (stream, acceptor) = match accepted {
+        let (stream, acceptor, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, most likely: they come back.
@@ -100,7 +114,8 @@ pub async fn serve(listener: Listener, router: Router, paths: Paths, mut stop: w
                     Err(_) => return tracing::warn!("a client did not finish its TLS handshake"),
                 },
             };
-            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+                request.extensions_mut().insert(peer);
                 let (mut router, known) = (router.clone(), paths.contain(request.uri().path()));
                 async move {
                     let response = match known {
@@ -122,13 +137,13 @@ pub async fn serve(listener: Listener, router: Router, paths: Paths, mut stop: w
     let _ = tokio::time::timeout(STOP_WITHIN, graceful.shutdown()).await;
 }
 
-async fn accept(listener: &Listener) -> std::io::Result<(Box<dyn Stream>, Option<TlsAcceptor>)> {
+async fn accept(listener: &Listener) -> std::io::Result<(Box<dyn Stream>, Option<TlsAcceptor>, Peer)> {
     Ok(match listener {
         Listener::Tcp(listener, acceptor) => {
-            let (stream, _) = listener.accept().await?;
+            let (stream, address) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            (Box::new(stream), acceptor.clone())
+            (Box::new(stream), acceptor.clone(), Peer(Some(address.ip())))
         }
-        Listener::Unix(listener) => (Box::new(listener.accept().await?.0), None),
+        Listener::Unix(listener) => (Box::new(listener.accept().await?.0), None, Peer::default()),
     })
 }

@@ -40,6 +40,25 @@ pub const MEMORY: usize = 256 << 10;
 const BATCH_MAX: usize = 10_000;
 const BODY_WITHIN: Duration = Duration::from_secs(60);
 
+/// What Falcosidekick sends to its page: the alert, and the outputs it went to, which do not concern us.
+#[derive(serde::Deserialize)]
+struct Added {
+    event: Box<RawValue>,
+}
+
+impl Input {
+    /// One alert in the form Falcosidekick's output `webui` sends.
+    pub async fn add(self: &Arc<Self>, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejected> {
+        allowed(self, &Method::POST, headers)?;
+        let added: Added =
+            serde_json::from_slice(body).map_err(|error| Rejected::invalid(&Refused::Json(error.to_string())))?;
+        match take(self, vec![decode(&added.event)]).await?.into_iter().next() {
+            None => Ok(()),
+            Some((_, refused)) => Err(Rejected::invalid(&refused)),
+        }
+    }
+}
+
 pub fn router(input: Arc<Input>) -> Router {
     Router::new()
         .route("/ping", any(async || "pong\n"))
@@ -80,12 +99,18 @@ async fn ready(State(input): State<Arc<Input>>) -> Response {
 }
 
 /// Why a request was not accepted: the status, one word for the metrics, a sentence.
-struct Rejected(StatusCode, &'static str, String);
+pub struct Rejected(StatusCode, &'static str, String);
 
 impl Rejected {
     fn invalid(refused: &Refused) -> Rejected {
         let reason = if *refused == Refused::Empty { "empty" } else { "invalid" };
         Rejected(StatusCode::BAD_REQUEST, reason, format!("Please send a valid request body: {refused}\n"))
+    }
+}
+
+impl IntoResponse for Rejected {
+    fn into_response(self) -> Response {
+        (self.0, self.2).into_response()
     }
 }
 
@@ -127,7 +152,7 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 fn reject(input: &Input, Rejected(status, reason, text): Rejected) -> Response {
     input.metrics.rejected(reason);
     tracing::warn!(reason, "an alert was not accepted: {}", text.trim_end());
-    let mut response = (status, text).into_response();
+    let mut response = Rejected(status, reason, text).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
     }
