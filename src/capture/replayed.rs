@@ -359,7 +359,7 @@ impl Payload for Replayed<'_> {
         Some(names)
     }
 
-    fn name_of_tid<'a>(ev: &'a View<'_, Self>, tid: i64) -> Option<&'a [u8]> {
+    fn name_of_tid<'a>(ev: &'a View<'_, Self>, tid: i64, _arena: &'a Bump) -> Option<&'a [u8]> {
         ev.payload().state.threads().by_tid(tid).map(|thread| thread.comm_text())
     }
 }

@@ -527,9 +527,8 @@ impl Payload for Recorded<'_> {
         procfs::kinds_of_fds(ev.task?.head.pid)
     }
 
-    /// A record names relatives only.
-    fn name_of_tid<'a>(_ev: &'a View<'_, Self>, _tid: i64) -> Option<&'a [u8]> {
-        None
+    fn name_of_tid<'a>(_ev: &'a View<'_, Self>, tid: i64, arena: &'a Bump) -> Option<&'a [u8]> {
+        procfs::name(i32::try_from(tid).ok()?, arena)
     }
 }
 

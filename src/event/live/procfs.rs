@@ -57,6 +57,13 @@ pub(super) fn stat(pid: i32, place: usize) -> Option<u64> {
     std::str::from_utf8(&buffer[after_name..len]).ok()?.split_whitespace().nth(place.checked_sub(3)?)?.parse().ok()
 }
 
+/// The name of a thread.
+pub(super) fn name(tid: i32, arena: &Bump) -> Option<&[u8]> {
+    let mut buffer = [0; 4096];
+    let len = read(tid, "comm", &mut buffer)?;
+    Some(arena.alloc_slice_copy(buffer[..len].strip_suffix(b"\n")?))
+}
+
 /// Number of open descriptors.
 pub(super) fn count_fds(pid: i32) -> Option<u64> {
     Some(fs::read_dir(ProcPath::new(pid, format_args!("fd")).as_str()).ok()?.count() as u64)
@@ -112,6 +119,9 @@ mod tests {
         assert!(status(pid, "Threads").is_some_and(|n| n > 0));
         assert_eq!(status(pid, "Nothing"), None);
         assert!(stat(pid, 10).is_some());
+        let own = fs::read("/proc/self/comm").expect("comm");
+        assert_eq!(name(pid, &Bump::new()), own.strip_suffix(b"\n"));
+        assert_eq!(name(-1, &Bump::new()), None);
         let file = fs::File::open("/").expect("open");
         let fd = i64::from(std::os::fd::AsRawFd::as_raw_fd(&file));
         assert_eq!(kind_of_fd(pid, fd), Some(Kind::Directory));

@@ -260,8 +260,8 @@ impl<'r, P: Payload> View<'r, P> {
                 }
             }
             Type::Pid => {
-                let known = P::name_of_tid(self, signed).or_else(|| self.task.and_then(|t| t.name_of_pid(signed)));
-                text.push(known.unwrap_or_default());
+                let relative = self.task.and_then(|task| task.name_of_pid(signed));
+                text.push(relative.or_else(|| P::name_of_tid(self, signed, arena)).unwrap_or_default());
             }
             Type::Uid if n == u64::from(u32::MAX) => text.push_str("<NONE>"),
             Type::Gid if n == u64::from(u32::MAX) => text.push_str("<NONE>"),

@@ -143,7 +143,7 @@ pub trait Payload: Copy {
     /// The distinct types of the process's descriptors.
     fn kinds_of_fds(ev: &View<'_, Self>) -> Option<SmallVec<[&'static str; 8]>>;
     /// The name of a thread that is neither the task nor a relative.
-    fn name_of_tid<'a>(ev: &'a View<'_, Self>, tid: i64) -> Option<&'a [u8]>;
+    fn name_of_tid<'a>(ev: &'a View<'_, Self>, tid: i64, arena: &'a Bump) -> Option<&'a [u8]>;
 }
 
 /// An event and what surrounds it.

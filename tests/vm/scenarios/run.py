@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the scenarios against the sensor: does what a rule watches, and wants exactly that alert.
 
-usage: run.py [--sensor PATH] [--rules FILE...] [--module FILE.ko] [--upstream DIR] [--only NAME...] [--list]
+usage: run.py [--sensor PATH] [--rules FILE...] [--module FILE.ko] [--upstream DIR] [--only NAME...] [--record] [--list]
 
 To be run as root inside a guest (scripts/vm); it changes the machine it runs on. README.md describes the
 scenario files.
@@ -13,6 +13,8 @@ scenario files.
   --module FILE     the kernel module for the sensor to load; must be removable at the end
   --only NAME...    these scenarios (shell patterns)
   --set NAME...     only these sets of rules: ours, upstream
+  --record          record all of it (falco-sensor --record); replaying that has to raise the same alerts
+  --sensor-option W give the sensor this option, for example --sensor-option=--no-pushdown; may be repeated
   --show            print every alert
   --actions         no sensor: only see whether the actions work
 
@@ -40,6 +42,10 @@ REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 WORK = "/run/act"  # a tmpfs of its own, so that what is executed here is in no overlay
 SENTINEL = "scn-sentinel"
 SERVED = (22, 443, 6443, 8080)  # TCP ports of the neighbour
+RECORDING = "/tmp/recording.scap"
+# What a capture cannot tell as the kernel does (docs/falco-compat.md): when exactly a process began, and, in a container, which
+# end of a connection is this machine.
+NOT_IN_CAPTURES = ("proc.exe_ino.ctime_duration_", "container.start_ts", "fd.lport", "fd.rport", "fd.lip", "fd.rip")
 CONTAINER = "c0ffee0123456789" * 4
 # Seconds. Generous: the guest is emulated.
 READY, SYNC, ACTION, STOP = 120, 60, 120, 30
@@ -164,7 +170,7 @@ def do(line, may_fail=False):
 class Sensor:
     """A running sensor; its alerts in the order it printed them."""
 
-    def __init__(self, program, rules, module):
+    def __init__(self, program, rules, module, more=()):
         self.config = f"{WORK}/config.yaml"
         self.file = f"{WORK}/alerts.jsonl"
         with open(self.config, "w", encoding="utf-8") as file:
@@ -179,6 +185,7 @@ class Sensor:
         ]
         if module:
             command += ["--module", module]
+        command += more
         self.lines = queue.Queue()
         self.printed = []
         self.messages = []
@@ -404,6 +411,42 @@ def run_actions(scenario, rules_set, sensor, shown):
     return wrong
 
 
+def replay(program, files, printed):
+    """What is wrong with the alerts of a replay of RECORDING, as lines: they have to be those that were printed live."""
+    command = [program, "-c", f"{WORK}/config.yaml", "--replay", RECORDING, "-o", "json_output=true"]
+    for path in [*files, f"{HERE}/sentinel.yaml"]:
+        command += ["-r", path]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/", text=True,
+                          errors="replace", timeout=ACTION, check=False)
+    if done.returncode:
+        return [f"the replay ended with status {done.returncode}:\n{done.stderr[-3000:]}"]
+
+    def alerts(lines):
+        found = {}
+        for line in lines:
+            if line.startswith("{"):
+                alert = json.loads(line)
+                found.setdefault((alert["time"], alert["rule"]), []).append(alert)
+        return found
+
+    live, again, wrong = alerts(printed), alerts(done.stdout.splitlines()), []
+    for key in sorted({*live, *again}):
+        # A rule that held for the path that was opened, not for the one given, is heard live only.
+        one = [alert for alert in live.get(key, []) if key in again or "fd.name.opened" not in alert["output_fields"]]
+        other = again.get(key, [])
+        if len(one) != len(other):
+            wrong.append(f"live {len(one)}, replayed {len(other)}: {key[0]} {show((one or other)[0])}")
+            continue
+        for first, second in zip(one, other):
+            fields, values = first["output_fields"], second["output_fields"]
+            for name in sorted({*fields, *values}):
+                if fields.get(name) != values.get(name) and not name.startswith(NOT_IN_CAPTURES):
+                    wrong.append(f"[{key[1]}] {name}: live {fields.get(name)!r}, replayed {values.get(name)!r}")
+    if not live:
+        wrong.append("nothing was printed")
+    return wrong
+
+
 class Report:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
@@ -429,7 +472,8 @@ def run_set(rules_set, files, options, scenarios, report):
     sensor = None
     try:
         if not options.actions:
-            sensor = Sensor(options.sensor, files, options.module)
+            more = [*options.sensor_option, *(["--record", RECORDING] if options.record else [])]
+            sensor = Sensor(options.sensor, files, options.module, more)
     except (Failure, OSError) as error:
         report.fail(f"{rules_set}: start", [error])
         report.skip(f"{rules_set}: {len(meant)} scenarios", "no sensor", len(meant))
@@ -455,6 +499,13 @@ def run_set(rules_set, files, options, scenarios, report):
         wrong = sensor.stop()
         if wrong:
             report.fail(f"{rules_set}: end", wrong)
+        if options.record:
+            started = time.monotonic()
+            wrong = replay(options.sensor, files, sensor.printed)
+            if wrong:
+                report.fail(f"{rules_set}: replay", wrong)
+            else:
+                report.ok(f"{rules_set}: replay of {len(sensor.printed)} alerts", time.monotonic() - started)
 
 
 def main():
@@ -469,6 +520,8 @@ def main():
     add("--set", nargs="+", choices=("ours", "upstream"), help=argparse.SUPPRESS)
     add("--list", action="store_true", help=argparse.SUPPRESS)
     add("--show", action="store_true", help=argparse.SUPPRESS)
+    add("--record", action="store_true", help=argparse.SUPPRESS)
+    add("--sensor-option", action="append", default=[], help=argparse.SUPPRESS)
     add("--actions", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
 
