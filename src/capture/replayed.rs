@@ -6,7 +6,7 @@ use super::inspector::Inspector;
 use super::inspector::fd::{Fd, ICMP, RAW, Role, TCP, UDP};
 use super::inspector::thread::ThreadId;
 use super::inspector::{CapturedTuple, Subject, address, tuple};
-use super::meta::FdKind;
+use super::meta::{Address, FdKind};
 use crate::enrich::users::{UNKNOWN, Users};
 use crate::event::params::{Family, Param};
 use crate::event::path;
@@ -16,7 +16,7 @@ use crate::event::view::{
 };
 use bumpalo::Bump;
 use smallvec::SmallVec;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// An event of a capture, and the state around it.
 pub type ReplayedEvent<'r> = View<'r, Replayed<'r>>;
@@ -164,6 +164,20 @@ fn ends(fd: &Fd, payload: &Replayed<'_>) -> Option<Ends> {
     })
 }
 
+/// Ends that are IPv4 addresses in IPv6 clothes, as such; one without an address goes with the other.
+fn unmapped(from: Address, to: Address) -> (Address, Address) {
+    let plain = |(ip, port): Address| match ip {
+        IpAddr::V6(ip) if ip.is_unspecified() => Some((Ipv4Addr::UNSPECIFIED.into(), port)),
+        IpAddr::V6(ip) => ip.to_ipv4_mapped().map(|ip| (ip.into(), port)),
+        IpAddr::V4(_) => None,
+    };
+    let known = !from.0.is_unspecified() || !to.0.is_unspecified();
+    match (plain(from), plain(to)) {
+        (Some(from), Some(to)) if known => (from, to),
+        _ => (from, to),
+    }
+}
+
 /// A value whose type stands before it.
 fn dynamic<'a>(bytes: &'a [u8], class: &str) -> Option<Arg<'a>> {
     let (kind, value) = bytes.split_first()?;
@@ -212,20 +226,25 @@ impl Payload for Replayed<'_> {
             Type::Bytebuf => Some(Arg::Bytes(bytes)),
             Type::SockAddr => address(bytes).map(Arg::Address),
             Type::SockTuple => Some(Arg::Tuple(match tuple(bytes)? {
-                CapturedTuple::Ip(from, to) => Some(Tuple::Ip { from, to }),
+                CapturedTuple::Ip(from, to) => {
+                    let (from, to) = unmapped(from, to);
+                    Some(Tuple::Ip { from, to })
+                }
                 CapturedTuple::Unix(from, to, name) => Some(Tuple::Unix { from, to, name }),
             })),
             Type::FdList => Some(Arg::FdList(FdList::Captured(bytes.get(2..)?))),
             Type::Dyn => dynamic(bytes, param.class_name),
-            Type::SigSet => Some(Arg::Number(0)),
+            Type::SigSet => Some(Arg::Number(event.unsigned(usize::from(index)).unwrap_or(0) & u64::from(u32::MAX))),
             _ if bytes.is_empty() => Some(Arg::Text(UNKNOWN)),
+            // These are as wide as they were written.
+            Type::Fd | Type::Pid if bytes.len() == 8 => event.unsigned(usize::from(index)).map(Arg::Number),
             ty if is_number(ty) => event.unsigned(usize::from(index)).map(|n| Arg::Number(narrowed(ty, n))),
             _ => Some(Arg::Bytes(bytes)),
         }
     }
 
     fn tid(ev: &View<'_, Self>) -> Option<i32> {
-        Some(ev.payload().event.tid as i32)
+        i32::try_from(ev.payload().event.tid).ok()
     }
 
     fn fd_number(ev: &View<'_, Self>) -> Option<i64> {
@@ -289,6 +308,24 @@ impl Payload for Replayed<'_> {
             Some(fd) => ev.payload().fd(fd).map_or(path::UNKNOWN_DIR, |fd| &fd.name),
             None => path::UNKNOWN_DIR,
         }
+    }
+
+    fn operand<'a>(ev: &'a View<'_, Self>, index: u8, arena: &'a Bump) -> Option<&'a [u8]> {
+        let (given, def) = (ev.text_of_param(index)?, ev.def()?);
+        if given.first() == Some(&b'/') {
+            return ev.path_of_param(index, arena);
+        }
+        let own = def.at(index)?.dirfd;
+        let here = own.and_then(|fd| ev.payload().event.signed(usize::from(fd))) == Some(i64::from(libc::AT_FDCWD));
+        let base = match def.name {
+            "openat" | "openat2" if ev.payload().ret() < 0 => return Some(path::UNKNOWN_DIR),
+            "open" | "renameat" | "linkat" => ev.cwd(),
+            "symlinkat" if own.is_none() => path::UNKNOWN_DIR,
+            // The directory is looked for among the event's descriptors, where this number is none.
+            "mkdirat" | "unlinkat" | "fchmodat" | "fchownat" | "symlinkat" if here => path::UNKNOWN_DIR,
+            _ => return ev.path_of_param(index, arena),
+        };
+        Some(path::absolute(base, given, arena))
     }
 
     fn versioned(ev: &View<'_, Self>) -> Option<Versioned> {

@@ -30,9 +30,28 @@ pub struct Task {
     exeline: Range<u32>,
     loginshell: Option<i32>,
     container: Option<Found>,
+    /// Its numbers where they may be wider than the module's: those of captures.
+    pub(crate) wide: Option<Ids>,
     /// Tells one filling from another: who fills it sees to that.
     pub(crate) stamp: u64,
 }
+
+/// The numbers of a task, in the host's pid namespace and in its own. Sandboxes with kernels of their own (gVisor) have some
+/// beyond 32 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ids {
+    pub tid: i64,
+    pub pid: i64,
+    pub ppid: i64,
+    pub sid: i64,
+    pub pgid: i64,
+    pub vtid: i64,
+    pub vpid: i64,
+    pub vpgid: i64,
+}
+
+/// What stands for a number that is too wide for a record of the module: no Linux gives it to a process.
+pub const TOO_WIDE: i32 = i32::MAX;
 
 /// A container, as places in the task's text.
 #[derive(Clone, Debug)]
@@ -173,9 +192,25 @@ impl Task {
         self.container.as_ref().map(|c| self.part(&c.pod_uid)).filter(|uid| !uid.is_empty())
     }
 
+    /// Its numbers.
+    pub fn ids(&self) -> Ids {
+        let head = &self.head;
+        self.wide.unwrap_or_else(|| Ids {
+            tid: head.tid.into(),
+            pid: head.pid.into(),
+            ppid: head.ppid.into(),
+            sid: head.vsid.into(),
+            pgid: head.pgid.into(),
+            vtid: head.vtid.into(),
+            vpid: head.vpid.into(),
+            vpgid: head.vpgid.into(),
+        })
+    }
+
     /// Whether this thread is the first of its process.
-    pub const fn is_main(&self) -> bool {
-        self.head.tid == self.head.pid
+    pub fn is_main(&self) -> bool {
+        let ids = self.ids();
+        ids.tid == ids.pid
     }
 
     /// Number of ancestors known.

@@ -38,6 +38,10 @@ pub fn push_text(value: Option<&Value<'_>>, def: &FieldDef, format: Format, buff
             let _ = write!(out, "{n:X}");
             return;
         }
+        (Some(n), Format::Hex32) => {
+            let _ = write!(out, "{:X}", n as u32);
+            return;
+        }
         (Some(n), Format::Octal) => {
             let _ = write!(out, "{n:o}");
             return;

@@ -180,6 +180,8 @@ pub enum Format {
     #[default]
     Decimal,
     Hex,
+    /// The same, of a signed number of 32 bits.
+    Hex32,
     Octal,
 }
 

@@ -23,7 +23,7 @@ type File = (&'static str, fn(&Value) -> Outcome, usize);
 const FILES: [File; 4] = [
     ("engine.jsonl", engine::run, 0),
     ("filter-parse.jsonl", filter_parse::run, 0),
-    ("filter-eval.jsonl", filter_eval::run, 4),
+    ("filter-eval.jsonl", filter_eval::run, 1),
     ("scap.jsonl", scap::run, 0),
 ];
 

@@ -116,7 +116,13 @@ impl Inspector {
                     _ => Vec::new(),
                 };
                 let close_on_exec = named.unsigned(Column::Flags).is_some_and(|flags| flags & (O_CLOEXEC | 1) != 0);
+                subject.renamed = result >= 0 && !name.is_empty();
                 self.made(id, result, Some(Fd { name, close_on_exec, ..Fd::of(kind) }), subject);
+            }
+            // Falco has a descriptor of a failure too, under its number.
+            Action::Memfd if result < 0 => {
+                subject.fd = Some(result);
+                self.fds_mut(id).set(result, Fd::of(FdKind::Unknown));
             }
             Action::Memfd => {
                 let name = named.text(Column::Name).unwrap_or_default().to_vec();

@@ -125,7 +125,7 @@ impl FdTable {
 
     /// Adds or replaces one; a new one beyond the limit is not kept.
     pub fn set(&mut self, fd: i64, info: Fd) {
-        if fd >= 0 && (self.all.len() < bounds::FDS || self.all.contains_key(&fd)) {
+        if self.all.len() < bounds::FDS || self.all.contains_key(&fd) {
             self.all.insert(fd, info);
         }
     }

@@ -8,7 +8,7 @@ use super::thread::{Image, Mirror, Thread, ThreadId, Threads};
 use crate::driver::abi::{self, fsn_exec, fsn_relative, fsn_task};
 use crate::event::exec::Execs;
 use crate::event::record::{ExecRecord, TaskRecord};
-use crate::event::task::{Task, VIRTUAL_GROUP};
+use crate::event::task::{Ids, TOO_WIDE, Task, VIRTUAL_GROUP};
 use std::ffi::c_char;
 
 /// Memory for what is being told.
@@ -16,6 +16,11 @@ use std::ffi::c_char;
 pub(super) struct Scratch {
     relatives: Vec<fsn_relative>,
     argv: Vec<u8>,
+}
+
+/// A number as the module would tell it.
+fn narrow(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(TOO_WIDE)
 }
 
 fn comm(comm: &[u8; 16]) -> [c_char; 16] {
@@ -107,15 +112,15 @@ impl Inspector {
             cap_permitted: thread.cap_permitted,
             cap_effective: thread.cap_effective,
             fdlimit: main.fdlimit as u64,
-            tid: thread.tid as i32,
-            pid: thread.pid as i32,
-            ppid: thread.ptid as i32,
-            pgid: thread.pgid as i32,
-            sid: thread.sid as i32,
-            vtid: thread.vtid as i32,
-            vpid: thread.vpid as i32,
-            vpgid: thread.vpgid as i32,
-            vsid: thread.sid as i32,
+            tid: narrow(thread.tid),
+            pid: narrow(thread.pid),
+            ppid: narrow(thread.ptid),
+            pgid: narrow(thread.pgid),
+            sid: narrow(thread.sid),
+            vtid: narrow(thread.vtid),
+            vpid: narrow(thread.vpid),
+            vpgid: narrow(thread.vpgid),
+            vsid: narrow(thread.sid),
             uid: thread.uid,
             euid: thread.uid,
             suid: thread.uid,
@@ -138,6 +143,16 @@ impl Inspector {
             cgroups: &thread.cgroups,
         };
         mirror.task.fill(&record, execs);
+        mirror.task.wide = Some(Ids {
+            tid: thread.tid,
+            pid: thread.pid,
+            ppid: thread.ptid,
+            sid: thread.sid,
+            pgid: thread.pgid,
+            vtid: thread.vtid,
+            vpid: thread.vpid,
+            vpgid: thread.vpgid,
+        });
         *fills += 1;
         mirror.task.stamp = *fills;
     }
@@ -159,11 +174,11 @@ fn relative(thread: &Thread, exec_id: u64) -> fsn_relative {
     fsn_relative {
         exec_id,
         start: thread.clone_time,
-        pid: thread.pid as i32,
-        ppid: thread.ptid as i32,
-        vpid: thread.vpid as i32,
-        pgid: thread.pgid as i32,
-        sid: thread.sid as i32,
+        pid: narrow(thread.pid),
+        ppid: narrow(thread.ptid),
+        vpid: narrow(thread.vpid),
+        pgid: narrow(thread.pgid),
+        sid: narrow(thread.sid),
         uid: thread.uid,
         loginuid: thread.loginuid,
         tty: thread.tty,

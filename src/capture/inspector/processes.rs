@@ -78,11 +78,8 @@ impl Inspector {
             return;
         }
         let known = subject.thread.filter(|id| !self.threads.get(*id).unknown && !self.is_stale(*id, event));
-        if let Some(id) = known {
-            // Its maker's event came first; what only the child knows follows.
-            let thread = self.threads.get_mut(id);
-            set_ids(thread, &named);
-            thread.touch();
+        // Its maker's event came first, and has told all that Falco takes.
+        if known.is_some() {
             return;
         }
         let ptid = named.signed(Column::Ptid).unwrap_or(-1);

@@ -9,6 +9,7 @@ use crate::event::arena_text::ArenaText;
 use crate::event::clock::{self, Form};
 use crate::event::flags;
 use crate::event::params::{Format, Param, Source};
+use crate::event::path;
 use crate::event::record::Address;
 use crate::event::types;
 use crate::event::value::{FieldArg, Type, Value};
@@ -148,6 +149,8 @@ impl<'r, P: Payload> View<'r, P> {
             Arg::Number(n) if is_signed(param.ty) => Value::I64(n as i64),
             Arg::Number(n) => Value::U64(n),
             Arg::Text([]) | Arg::Bytes([]) => return None,
+            // A number that is not there.
+            Arg::Text(_) if is_number(param.ty) => Value::U64(0),
             Arg::Text(text) => Value::Str(text),
             Arg::Bytes(bytes) => Value::Bytes(bytes),
             Arg::Errno(n) | Arg::Signal(n) => Value::U64(n),
@@ -239,7 +242,11 @@ impl<'r, P: Payload> View<'r, P> {
             {
                 // Below an unknown directory it stays what it is.
                 let path = self.path_of_param(index, arena).unwrap_or_default();
-                text.push(if path.first() == Some(&b'/') { path } else { b"" });
+                text.push(match path.first() {
+                    Some(b'/') => path,
+                    _ if path.starts_with(path::UNKNOWN_DIR) => given,
+                    _ => b"",
+                });
             }
             _ => {}
         }
@@ -391,7 +398,13 @@ pub const fn narrowed(ty: Type, value: u64) -> u64 {
 fn push_number(param: &Param, n: u64, text: &mut ArenaText<'_>) {
     let ty = param.ty;
     match (param.format, ty) {
-        (_, Type::SigSet) => {}
+        (_, Type::SigSet) => {
+            let names = (0..32u64).filter(|bit| n >> bit & 1 == 1).filter_map(|bit| flags::signal_name(bit + 1));
+            for (i, name) in names.enumerate() {
+                text.push(if i == 0 { b"" } else { b" " });
+                text.push_str(name);
+            }
+        }
         (_, Type::Errno | Type::Fd | Type::Pid) => text.push_fmt(format_args!("{}", n as i64)),
         (
             _,
@@ -403,7 +416,7 @@ fn push_number(param: &Param, n: u64, text: &mut ArenaText<'_>) {
             | Type::EnumFlags32
             | Type::SigType,
         ) => text.push_fmt(format_args!("{n}")),
-        (Format::Hex, _) => {
+        (Format::Hex | Format::Hex32, _) => {
             let unused = 64 - width(ty);
             text.push_fmt(format_args!("{:X}", n << unused >> unused));
         }

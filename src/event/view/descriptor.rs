@@ -70,7 +70,7 @@ impl Kind {
         match self {
             Kind::File | Kind::Directory => "file",
             Kind::Ipv4 | Kind::Ipv6 => "net",
-            Kind::Unix | Kind::Pipe | Kind::Event | Kind::Signalfd | Kind::Inotify => "ipc",
+            Kind::Unix | Kind::Pipe | Kind::Event | Kind::Signalfd | Kind::Inotify | Kind::Userfaultfd => "ipc",
             _ => "unknown",
         }
     }

@@ -44,6 +44,11 @@ impl<P: Payload> View<'_, P> {
         self.def.is_some_and(|def| def.has(abi::FSN_P_WRITES_FD))
     }
 
+    /// It moves bytes out: also sendfile, whose event does not say that it writes to its descriptor.
+    fn sends(&self) -> bool {
+        self.writes() || self.info().category == Category::IoWrite
+    }
+
     /// Bytes moved, of an input or output event on a known descriptor.
     fn moved(&self) -> Option<u64> {
         let known = self.info().category.is_io() && self.descriptor().is_some();
@@ -100,6 +105,8 @@ impl<P: Payload> View<'_, P> {
             net: matches!(on, Some(Kind::Ipv4 | Kind::Ipv6 | Kind::Unix))
                 || matches!(self.family(), Family::Accept | Family::Connect),
             memory: category == Category::Memory,
+            // What is about a descriptor counts for that too.
+            other: category != Category::Memory || on.is_some(),
         }
     }
 
@@ -122,6 +129,8 @@ struct ErrorKind {
     file: bool,
     net: bool,
     memory: bool,
+    /// Nothing of the above, unless it is about a file or a socket.
+    other: bool,
 }
 
 fn str(text: &str) -> Option<Value<'_>> {
@@ -220,13 +229,13 @@ answer! {
         "evt.buffer" => buffer(ev, arena),
         "evt.buflen" => number(ev.moved()?),
         "evt.buflen.in" => number(ev.moved().filter(|_| ev.reads())?),
-        "evt.buflen.out" => number(ev.moved().filter(|_| ev.writes())?),
+        "evt.buflen.out" => number(ev.moved().filter(|_| ev.sends())?),
         "evt.buflen.file" => number(ev.moved().filter(|_| ev.is_on_file())?),
         "evt.buflen.file.in" => number(ev.moved().filter(|_| ev.is_on_file() && ev.reads())?),
-        "evt.buflen.file.out" => number(ev.moved().filter(|_| ev.is_on_file() && ev.writes())?),
+        "evt.buflen.file.out" => number(ev.moved().filter(|_| ev.is_on_file() && ev.sends())?),
         "evt.buflen.net" => number(ev.moved().filter(|_| ev.category() == "net")?),
         "evt.buflen.net.in" => number(ev.moved().filter(|_| ev.category() == "net" && ev.reads())?),
-        "evt.buflen.net.out" => number(ev.moved().filter(|_| ev.category() == "net" && ev.writes())?),
+        "evt.buflen.net.out" => number(ev.moved().filter(|_| ev.category() == "net" && ev.sends())?),
         "evt.is_io" => Some(Value::Bool(ev.reads() || ev.writes())),
         "evt.is_io_read" => Some(Value::Bool(ev.reads())),
         "evt.is_io_write" => Some(Value::Bool(ev.writes())),
@@ -240,7 +249,7 @@ answer! {
         "evt.count.error.file" => ev.error_count(|kind| kind.file),
         "evt.count.error.net" => ev.error_count(|kind| kind.net),
         "evt.count.error.memory" => ev.error_count(|kind| kind.memory),
-        "evt.count.error.other" => ev.error_count(|kind| !kind.file && !kind.net && !kind.memory),
+        "evt.count.error.other" => ev.error_count(|kind| kind.other && !kind.file && !kind.net),
         "evt.count.exit" => (!ev.code.is_enter()).then_some(Value::U64(1)),
         "evt.count.procinfo" => number(u64::from(ev.info().name == "procinfo" && ev.task.is_some_and(|t| t.is_main()))),
         "evt.count.threadinfo" => number(u64::from(ev.info().name == "procinfo")),

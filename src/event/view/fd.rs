@@ -19,17 +19,20 @@ impl<P: Payload> View<'_, P> {
     }
 
     /// The type letter: of the descriptor, or of what a failed call would have made.
-    fn type_char(&self, arena: &Bump) -> &'static str {
-        if let Some(fd) = self.descriptor() {
+    fn type_char(&self) -> &'static str {
+        let made_none = self.payload.ret() < 0 && self.def.is_some_and(|def| def.name == "memfd_create");
+        if let Some(fd) = self.descriptor().filter(|_| !made_none) {
             return fd.type_char();
         }
         let Some(def) = self.def else { return "o" };
         match def.name {
-            "open" | "openat" | "openat2" if self.given_path(arena).is_some() => "f",
+            "open" if self.is_unread() => "o",
+            "open" | "openat" | "openat2" => "f",
             "creat" => "f",
             "accept" | "accept4" => "4",
             "socket" => match self.number_of_param(1).unwrap_or(0) as i32 {
-                libc::AF_INET => "4",
+                // No family is taken for the first.
+                libc::AF_UNSPEC | libc::AF_INET => "4",
                 libc::AF_INET6 => "6",
                 libc::AF_UNIX => "u",
                 libc::AF_NETLINK => "n",
@@ -44,6 +47,18 @@ impl<P: Payload> View<'_, P> {
             "memfd_create" => "?",
             _ => "o",
         }
+    }
+
+    /// What was to be opened could not be read.
+    fn is_unread(&self) -> bool {
+        matches!(self.family(), Family::Open | Family::Creat)
+            && self.descriptor().is_none()
+            && self.def.and_then(|def| self.text_of_param(def.main_path?)).is_none_or(|given| given == UNKNOWN)
+    }
+
+    /// The same below a directory of its own, of which nothing is told.
+    fn is_unread_below(&self) -> bool {
+        self.def.is_some_and(|def| matches!(def.name, "openat" | "openat2")) && self.is_unread()
     }
 
     /// The number of the descriptor; -1 for one that was not made.
@@ -111,6 +126,7 @@ fn prefixed<'a, P: Payload>(ev: &View<'_, P>, name: &[u8], arena: &'a Bump) -> O
 /// Directory of a file; `/` for a descriptor that is not known.
 fn directory<'a, P: Payload>(ev: &'a View<'_, P>, arena: &'a Bump) -> Option<&'a [u8]> {
     match ev.descriptor() {
+        None if ev.is_unread_below() => None,
         // A directory is its own.
         Some(fd) if fd.kind == Kind::Directory => Some(ev.fd_name(arena)),
         Some(fd) if fd.kind == Kind::File => Some(path::directory(ev.fd_name(arena))),
@@ -147,14 +163,8 @@ answer! {
     fn fields_of(ev, field, arena) {
         "fd.num" => ev.fd_number().map(Value::I64),
         "fd.type" => text(ev.descriptor()?.kind.type_name().unwrap_or("<NA>")),
-        "fd.typechar" => text(ev.type_char(arena)),
-        "fd.name" => {
-            // What was to be opened, and could not be read.
-            let unread = matches!(ev.family(), Family::Open | Family::Creat)
-                && ev.descriptor().is_none()
-                && ev.given_path(arena).is_none();
-            Some(Value::Str(if unread { UNKNOWN } else { ev.fd_name(arena) }))
-        },
+        "fd.typechar" => text(ev.type_char()),
+        "fd.name" => Some(Value::Str(if ev.is_unread() { UNKNOWN } else { ev.fd_name(arena) })),
         "fd.directory" => directory(ev, arena).map(Value::Str),
         "fd.filename" => {
             let fd = ev.descriptor()?;
@@ -165,6 +175,8 @@ answer! {
                 path::single_slashes(ev.text_of_param(given)?, arena)
             }
             (_, Some(fd)) => fd.given,
+            // The text of the tuple that is not there.
+            _ if matches!(ev.family(), Family::Accept | Family::Connect) => b"NULL",
             _ => b"",
         })),
         "fd.ip" | "fd.net" => both(ev, ip, arena),
@@ -205,10 +217,10 @@ answer! {
         "fd.name_changed" => { ev.descriptor()?; Some(Value::Bool(P::name_changed(ev))) },
         "fd.uid" => {
             let mut out = ArenaText::new(arena);
-            out.push_fmt(format_args!("{}{}", ev.task?.head.tid, ev.fd_number()?));
+            out.push_fmt(format_args!("{}{}", ev.task?.ids().tid, ev.fd_number()?));
             Some(Value::Str(out.finish()))
         },
-        "fd.containername" => prefixed(ev, ev.fd_name(arena), arena),
+        "fd.containername" => if ev.is_unread_below() { None } else { prefixed(ev, ev.fd_name(arena), arena) },
         "fd.containerdirectory" => prefixed(ev, directory(ev, arena)?, arena),
         "fd.dev" => Some(Value::I64(i64::from(ev.descriptor()?.dev))),
         "fd.dev.major" => Some(Value::I64(i64::from(major(ev.descriptor()?.dev)))),

@@ -1,7 +1,7 @@
 //! Paths a call works on: fs.path.*.
 //!
 //! Only of calls that succeeded, except opens. A relative path of an `*at` call is made absolute with the directory
-//! it was given, which Falco does not always manage.
+//! it was given; Falco does not always manage, and a capture is told as Falco tells it ([`Payload::operand`]).
 
 use super::{PathView, Payload, View, answer};
 use crate::driver::abi;
@@ -36,7 +36,7 @@ impl<P: Payload> View<'_, P> {
         {
             return Some(Value::Str(fd.path));
         }
-        self.path_of_param(index, arena).map(Value::Str)
+        P::operand(self, index, arena).map(Value::Str)
     }
 
     /// The file of a call that changes one through its descriptor.

@@ -29,7 +29,7 @@ use super::params::{self, EventDef, Family, Param};
 use super::path;
 use super::task::Task;
 use super::types::EventCode;
-use super::value::{Extract, FieldUse, Format, Value, Versioned};
+use super::value::{Extract, FieldUse, Format, Type, Value, Versioned};
 use crate::driver::abi;
 use crate::enrich::users::{UNKNOWN, Users};
 use bumpalo::Bump;
@@ -124,6 +124,11 @@ pub trait Payload: Copy {
     fn fd_name<'a>(ev: &'a View<'_, Self>, arena: &'a Bump) -> &'a [u8];
     /// Where a relative path in a parameter starts: the directory that the parameter `dirfd` names, or the current one.
     fn base<'a>(ev: &'a View<'_, Self>, dirfd: Option<u8>) -> &'a [u8];
+    /// A path of a call as `fs.path.*` tell it: made absolute. Captures answer as Falco does, whose directory is not always the
+    /// right one, so that a recorded incident gives the alerts it gives there.
+    fn operand<'a>(ev: &'a View<'_, Self>, index: u8, arena: &'a Bump) -> Option<&'a [u8]> {
+        ev.path_of_param(index, arena)
+    }
     /// The names of the users and groups that the task's numbers mean.
     fn users<'a>(ev: &'a View<'_, Self>) -> &'a Users;
     /// A size or counter; None when it is not known.
@@ -258,7 +263,7 @@ impl<'r, P: Payload> View<'r, P> {
     }
 
     /// A path the program gave in a parameter, made absolute; None when it is missing.
-    pub(super) fn path_of_param<'a>(&'a self, index: u8, arena: &'a Bump) -> Option<&'a [u8]> {
+    pub fn path_of_param<'a>(&'a self, index: u8, arena: &'a Bump) -> Option<&'a [u8]> {
         let given = self.text_of_param(index)?;
         if given == UNKNOWN {
             return Some(given);
@@ -313,7 +318,10 @@ impl<P: Payload> Extract for View<'_, P> {
 
     fn number_format(&self, field: &FieldUse) -> Format {
         if field.id == const { fields::id("evt.rawarg") } {
-            return self.param_of(&field.arg).map_or(Format::Decimal, |(_, param)| param.format);
+            return self.param_of(&field.arg).map_or(Format::Decimal, |(_, param)| match param.format {
+                Format::Hex if param.ty == Type::Int32 => Format::Hex32,
+                format => format,
+            });
         }
         Format::Decimal
     }

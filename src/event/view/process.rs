@@ -5,7 +5,7 @@ use crate::driver::abi;
 use crate::event::arena_text::ArenaText;
 use crate::event::exec::{Exec, strings};
 use crate::event::flags;
-use crate::event::task::{Process, Task};
+use crate::event::task::{Process, TOO_WIDE, Task};
 use crate::event::value::{FieldArg, Value};
 use bumpalo::Bump;
 
@@ -91,6 +91,15 @@ fn str<'a>(text: &'a [u8]) -> Option<Value<'a>> {
 
 fn int<'a>(n: i32) -> Option<Value<'a>> {
     Some(Value::I64(i64::from(n)))
+}
+
+fn wide<'a>(n: i64) -> Option<Value<'a>> {
+    Some(Value::I64(n))
+}
+
+/// A number in the host's pid namespace: none where it is wider than Linux has them.
+fn host_number<'a>(n: i64) -> Option<Value<'a>> {
+    i32::try_from(n).ok().and_then(int)
 }
 
 fn number<'a>(n: u64) -> Option<Value<'a>> {
@@ -229,21 +238,23 @@ answer! {
         "proc.aexepath" => ev.ancestor(&field.arg, arena, |p| Value::Str(p.exe_path())),
         "proc.aname" => ev.ancestor(&field.arg, arena, |p| Value::Str(p.comm)),
         "proc.acmdline" => ev.ancestor(&field.arg, arena, |p| Value::Str(cmdline(p, arena))),
-        "proc.apid" => ev.ancestor(&field.arg, arena, |p| Value::I64(i64::from(p.pid))),
+        "proc.apid" => ev
+            .ancestor(&field.arg, arena, |p| Value::I64(i64::from(p.pid)))
+            .filter(|value| *value != Value::I64(i64::from(TOO_WIDE))),
         "proc.aargs" => ancestor_args(ev, &field.arg, arena),
         "proc.aenv" => ancestor_env(ev, &field.arg, arena),
         "proc.loginshellid" => int(ev.task?.loginshell()?),
         "proc.tty" => number(u64::from(ev.task?.head.tty)),
-        "proc.pid" => int(ev.task?.head.pid),
-        "proc.ppid" => int(ev.task?.head.ppid).filter(|_| ev.task.is_some_and(|task| task.head.ppid > 0)),
-        "proc.vpid" => int(ev.task?.head.vpid).filter(|_| ev.is_known()),
+        "proc.pid" => host_number(ev.task?.ids().pid),
+        "proc.ppid" => host_number(ev.task?.ids().ppid).filter(|_| ev.task.is_some_and(|task| task.head.ppid > 0)),
+        "proc.vpid" => wide(ev.task?.ids().vpid).filter(|_| ev.is_known()),
         "proc.pvpid" => int(ev.parent()?.vpid),
-        "proc.sid" => int(ev.task?.head.vsid),
+        "proc.sid" => wide(ev.task?.ids().sid),
         "proc.sname" => str(ev.task?.session(ev.execs)?.comm),
         "proc.sid.exe" => str(ev.task?.session(ev.execs)?.exe()),
         "proc.sid.exepath" => str(ev.task?.session(ev.execs)?.exe_path()),
-        "proc.vpgid" => int(ev.task?.head.vpgid),
-        "proc.pgid" => int(ev.task?.head.pgid),
+        "proc.vpgid" => wide(ev.task?.ids().vpgid),
+        "proc.pgid" => wide(ev.task?.ids().pgid),
         "proc.vpgid.name" => str(ev.task?.virtual_group(ev.execs)?.comm),
         "proc.pgid.name" => str(ev.task?.group(ev.execs)?.comm),
         "proc.vpgid.exe" => str(ev.task?.virtual_group(ev.execs)?.exe()),
@@ -262,9 +273,9 @@ answer! {
         "proc.is_exe_upper_layer" => ev.exec_flag(abi::FSN_EXEC_UPPER),
         "proc.is_exe_lower_layer" => ev.exec_flag(abi::FSN_EXEC_LOWER),
         "proc.is_exe_from_memfd" => ev.exec_flag(abi::FSN_EXEC_MEMFD),
-        "proc.is_sid_leader" => Some(Value::Bool(ev.task?.head.vsid == ev.task?.head.vpid)),
-        "proc.is_vpgid_leader" => Some(Value::Bool(ev.task?.head.vpgid == ev.task?.head.vpid)),
-        "proc.is_pgid_leader" => Some(Value::Bool(ev.task?.head.pgid == ev.task?.head.pid)),
+        "proc.is_sid_leader" => Some(Value::Bool(ev.task?.ids().sid == ev.task?.ids().vpid)),
+        "proc.is_vpgid_leader" => Some(Value::Bool(ev.task?.ids().vpgid == ev.task?.ids().vpid)),
+        "proc.is_pgid_leader" => Some(Value::Bool(ev.task?.ids().pgid == ev.task?.ids().pid)),
         "proc.exe_ino" => Some(Value::I64(ev.own_exec()?.head.exe_ino as i64)).filter(|v| *v != Value::I64(0)),
         "proc.exe_ino.ctime" => known(ev.own_exec()?.head.exe_ctime),
         "proc.exe_ino.mtime" => known(ev.own_exec()?.head.exe_mtime),
@@ -279,8 +290,8 @@ answer! {
         },
         // Of processes in a namespace of their own.
         "proc.pidns_init_start_ts" => {
-            let head = &ev.task?.head;
-            (head.vtid != head.tid || head.vpid != head.pid).then_some(())?;
+            let ids = ev.task?.ids();
+            (ids.vtid != ids.tid || ids.vpid != ids.pid).then_some(())?;
             number(ev.host.clock.wall_of_boot(ev.task?.head.pidns_init_start)?)
         },
         "thread.cap_permitted" => ev.capabilities(ev.task?.head.cap_permitted, arena),
@@ -307,12 +318,12 @@ answer! {
         "thread.totexectime" => gauge(ev, Gauge::TotalExecTime, 1),
         "thread.tid" => int(P::tid(ev)?),
         "thread.ismain" => Some(Value::Bool(ev.task?.is_main())),
-        "thread.vtid" => int(ev.task?.head.vtid).filter(|_| ev.is_known()),
+        "thread.vtid" => wide(ev.task?.ids().vtid).filter(|_| ev.is_known()),
         "thread.nametid" => {
             let task = ev.task?;
             let mut text = ArenaText::new(arena);
             text.push(task.comm());
-            text.push_fmt(format_args!("{}", task.head.tid));
+            text.push_fmt(format_args!("{}", task.ids().tid));
             str(text.finish())
         },
         "thread.cgroups" => str(ev.task?.cgroups_text()).filter(|_| !ev.task.is_some_and(|t| t.cgroups().is_empty())),
