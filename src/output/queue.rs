@@ -1,4 +1,4 @@
-//! The bounded queue between the loops and the output thread.
+//! The bounded queue between the loops and the outputs.
 //!
 //! A loop offers a line and goes on; when the queue is full the line is dropped and counted. The bound counts alerts,
 //! and lines are bounded by what a record can hold.
@@ -30,19 +30,21 @@ pub struct Sender {
     passed: Arc<[AtomicU64; 2]>,
 }
 
-/// The output thread's end.
+/// The outputs' end.
 #[derive(Debug)]
 pub struct Queue {
     queue: Receiver<Message>,
     passed: Arc<[AtomicU64; 2]>,
+    dropped: Arc<AtomicU64>,
 }
 
 /// A queue for `capacity` alerts, 0 meaning [`DEFAULT_CAPACITY`].
 pub fn bounded(capacity: usize) -> (Sender, Queue) {
     let capacity = if capacity == 0 { DEFAULT_CAPACITY } else { capacity };
     let (sender, receiver) = sync_channel(capacity);
-    let passed = Arc::default();
-    (Sender { queue: sender, dropped: Arc::default(), passed: Arc::clone(&passed) }, Queue { queue: receiver, passed })
+    let (passed, dropped) = (Arc::default(), Arc::<AtomicU64>::default());
+    let sender = Sender { queue: sender, dropped: Arc::clone(&dropped), passed: Arc::clone(&passed) };
+    (sender, Queue { queue: receiver, passed, dropped })
 }
 
 impl Sender {
@@ -70,19 +72,24 @@ impl Sender {
         self.queue.try_send(Message::Reopen).is_ok()
     }
 
-    /// Alerts that wait to be taken.
+    /// Alerts that wait to be given to the outputs.
     pub fn waiting(&self) -> u64 {
         // An alert may be taken before it is counted as put in.
         self.passed[0].load(Ordering::Relaxed).saturating_sub(self.passed[1].load(Ordering::Relaxed))
     }
 
-    /// Alerts dropped so far, by all senders.
+    /// Alerts dropped so far: by all senders, and behind the queue for each output that had no room.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
 impl Queue {
+    /// Counts an alert that an output had no room for.
+    pub fn count_dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The next message, [`RecvTimeoutError::Timeout`] after `timeout`, [`RecvTimeoutError::Disconnected`] when the last
     /// sender is gone and everything was taken.
     pub fn next(&self, timeout: Duration) -> Result<Message, RecvTimeoutError> {

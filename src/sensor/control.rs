@@ -23,9 +23,9 @@ use super::web::Server;
 use crate::driver::abi::{self, fsn_config};
 use crate::driver::ring::Counters;
 use crate::output::alert::{EventTime, Writer};
-use crate::output::channel::Output;
 use crate::output::internal;
 use crate::output::queue::Sender;
+use crate::output::threads::Output;
 use crate::rules::Priority;
 use nix::sys::signal::Signal;
 use std::io::Write;
@@ -161,17 +161,20 @@ impl Control<'_> {
 
     fn outputs(&mut self) {
         let timeout = Duration::from_millis(self.config.output_timeout_ms);
-        let busy = self.output.busy_for().filter(|busy| *busy > timeout);
-        if let Some(busy) = busy
+        let busy = self.output.busy_for().filter(|(_, busy)| *busy > timeout);
+        if let Some((name, busy)) = busy
             && !self.state.blocked
         {
-            log::write(Level::Critical, format_args!("an output has been blocked for {} ms", busy.as_millis()));
+            log::write(
+                Level::Critical,
+                format_args!("the output to {name} has been blocked for {} ms", busy.as_millis()),
+            );
         }
         self.state.blocked = busy.is_some();
         let dropped = self.dropped();
         if dropped > self.state.queue_drops {
             let count = dropped - self.state.queue_drops;
-            log::write(Level::Error, format_args!("{count} alerts were dropped: the output queue is full"));
+            log::write(Level::Error, format_args!("{count} alerts were dropped: an output's queue is full"));
             self.state.queue_drops = dropped;
         }
         self.retired.retain(|output| !output.is_finished());

@@ -27,7 +27,7 @@ use super::web::{Change, Server};
 use crate::driver::abi::{self, fsn_config};
 use crate::event::statics;
 use crate::output::alert::Writer;
-use crate::output::channel::Output;
+use crate::output::threads::Output;
 use crate::output::{internal, queue};
 use crate::rules::Priority;
 use std::time::Instant;
@@ -117,7 +117,7 @@ impl Control<'_> {
         let snapshots = config.metrics.as_ref().map(Snapshots::new).transpose()?;
         let web = self.web(&config)?;
         let (sender, queue) = queue::bounded(config.queue_capacity);
-        let output = Output::start(queue, channels, config.buffered).map_err(run::text)?;
+        let output = Output::start(queue, channels, run::manner(&config)).map_err(run::text)?;
         Ok(Opened { config, plan, style, recorder, sender, output, snapshots, web })
     }
 

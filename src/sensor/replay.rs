@@ -8,15 +8,15 @@ use super::control::report_drop_monitor;
 use super::drops::{self, Monitor};
 use super::log::{self, Level};
 use super::plan::Plan;
-use super::run::{channels, finish_outputs};
+use super::run::{channels, finish_outputs, manner};
 use super::statistics;
 use crate::capture::{self, Replay};
 use crate::driver::ring::Counters;
 use crate::event::clock;
 use crate::filter::EvalContext;
 use crate::output::alert::{EventTime, Style, Writer};
-use crate::output::channel::Output;
 use crate::output::queue;
+use crate::output::threads::{Manner, Output};
 use crate::rules::Priority;
 use bumpalo::Bump;
 use std::io::Write;
@@ -41,7 +41,8 @@ pub fn run(
     let copy = record.map(|path| capture::Writer::create(path).map_err(|e| failed(path, e))).transpose()?;
     let mut replay = Replay::copying(reader, clock::local_offset(), copy);
     let (sender, queue) = queue::bounded(config.queue_capacity);
-    let output = Output::start(queue, channels(config)?, config.buffered).map_err(|e| e.to_string())?;
+    let output = Output::start(queue, channels(config)?, Manner { patient: true, ..manner(config) })
+        .map_err(|e| e.to_string())?;
     let mut writer = Writer::new(style);
     let (started, mut monitor) = (Instant::now(), Monitor::new(config.drops.clone(), Instant::now()));
     let (mut context, mut arena, mut line) = (EvalContext::new(), Bump::new(), Vec::new());

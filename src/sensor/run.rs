@@ -24,8 +24,10 @@ use crate::driver::{Device, abi, load, seed};
 use crate::enrich::users::Users;
 use crate::event::live::Host;
 use crate::output::alert::{Style, Writer};
-use crate::output::channel::{Channel, Output};
+use crate::output::channel::Channel;
+use crate::output::http::Http;
 use crate::output::queue;
+use crate::output::threads::{Manner, Output};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,7 +51,7 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
     let Run { options, file, inputs, prepared } = run;
     let Prepared { config, plan, style } = prepared;
     let (sender, queue) = queue::bounded(config.queue_capacity);
-    let output = Output::start(queue, channels(&config)?, config.buffered).map_err(text)?;
+    let output = Output::start(queue, channels(&config)?, manner(&config)).map_err(text)?;
 
     let loaded = match &config.module {
         _ if options.no_load || !config.driver => None,
@@ -197,18 +199,23 @@ pub(super) fn channels(config: &Config) -> Result<Vec<Channel>, String> {
     if config.syslog {
         channels.push(Channel::syslog());
     }
+    if let Some(http) = &config.http {
+        channels.push(Channel::Http(Box::new(Http::new(http.clone())?)));
+    }
     if channels.is_empty() {
-        return Err(
-            "no output is enabled: set stdout_output.enabled, syslog_output.enabled, file_output.enabled or program_output.enabled to true"
-                .to_owned(),
-        );
+        return Err("no output is enabled: set stdout_output.enabled, syslog_output.enabled, file_output.enabled, \
+             program_output.enabled or http_output.enabled to true"
+            .to_owned());
     }
     Ok(channels)
 }
 
-/// Waits for the outputs to take what is queued, within reason; the senders must be gone.
+/// How outputs are run while events happen.
+pub(super) const fn manner(config: &Config) -> Manner {
+    Manner { capacity: config.queue_capacity, buffered: config.buffered, patient: false }
+}
+
+/// Waits for the outputs to take what is queued, within reason, and says what was lost; the senders must be gone.
 pub(super) fn finish_outputs(output: Output) {
-    if !output.finish(PATIENCE) {
-        log::write(Level::Error, format_args!("an output is blocked: alerts that were waiting for it are lost"));
-    }
+    output.finish(PATIENCE);
 }

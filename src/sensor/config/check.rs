@@ -162,10 +162,12 @@ mod tests {
             ),
             ("zzz: 1\n", Some("warning f:1:1: unknown key 'zzz', ignored")),
             (
-                "http_output: {enabled: true}\n",
-                Some("warning f:1:15: http_output.enabled: this version does not have that yet, the key has no effect"),
+                "engine: {kmod: {drop_failed_exit: true}}\n",
+                Some(
+                    "warning f:1:17: engine.kmod.drop_failed_exit: this version does not have that yet, the key has no effect",
+                ),
             ),
-            ("http_output: {enabled: no}\n", None),
+            ("engine: {kmod: {drop_failed_exit: no}}\n", None),
             ("http_output: {enabled: false, url: x}\n", None),
             (
                 "falco_libs: {thread_table_size: 5}\n",

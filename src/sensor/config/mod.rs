@@ -13,6 +13,7 @@ use super::interval;
 use super::metrics::{self, table::Group};
 use super::record::OnMatch;
 use super::web;
+use crate::output::http;
 use keys::LOG_LEVELS;
 pub use merge::Override;
 use std::path::{Path, PathBuf};
@@ -122,6 +123,7 @@ pub struct Config {
     pub syslog: bool,
     pub file: Option<FileOutput>,
     pub program: Option<ProgramOutput>,
+    pub http: Option<http::Settings>,
     pub buffered: bool,
     /// Alerts that may wait; 0: as many as the bound of this build.
     pub queue_capacity: usize,
@@ -295,6 +297,7 @@ impl Reader<'_> {
             syslog: self.bool("syslog_output.enabled"),
             file: self.file()?,
             program: self.program()?,
+            http: self.http()?,
             buffered: self.bool("buffered_outputs"),
             queue_capacity: self.int("outputs_queue.capacity", 0, 1 << 30)? as usize,
             output_timeout_ms: self.int("output_timeout", 1, 1 << 31)? as u64,
@@ -482,6 +485,34 @@ impl Reader<'_> {
         let certificate = Some(certificate).filter(|_| self.bool("webserver.ssl_enabled"));
         let settings = web::Settings { address, port, places, healthz, metrics, certificate };
         Ok(Some(settings).filter(|_| self.bool("webserver.enabled")))
+    }
+
+    fn http(&self) -> Result<Option<http::Settings>, ConfigError> {
+        if !self.bool("http_output.enabled") {
+            return Ok(None);
+        }
+        let url = self.text("http_output.url");
+        if url.is_empty() {
+            return self.error("http_output.enabled", "no http_output.url is given: name the server to send alerts to");
+        }
+        let path = |key: &str| PathBuf::from(self.text(key));
+        let named =
+            ["http_output.ca_cert", "http_output.ca_bundle"].map(path).into_iter().find(|p| !p.as_os_str().is_empty());
+        Ok(Some(http::Settings {
+            url,
+            user_agent: self.text("http_output.user_agent"),
+            insecure: self.bool("http_output.insecure"),
+            authorities: named
+                .map_or_else(|| http::Authorities::Folder(path("http_output.ca_path")), http::Authorities::File),
+            client: self
+                .bool("http_output.mtls")
+                .then(|| (path("http_output.client_cert"), path("http_output.client_key"))),
+            echo: self.bool("http_output.echo"),
+            compress: self.bool("http_output.compress_uploads"),
+            keep_alive: self.bool("http_output.keep_alive"),
+            retries: self.int("http_output.max_consecutive_timeouts", 0, 1000)? as u32,
+            json: self.bool("json_output"),
+        }))
     }
 
     fn drops(&self) -> Result<Drops, ConfigError> {

@@ -1,0 +1,209 @@
+//! Alerts to a web server: a POST for each one, over a connection that is kept.
+//!
+//! A server that does not answer in time is asked again a few times; one that has closed the connection, once: such an alert may arrive
+//! twice, but is not lost for that. What it answers with an error is lost.
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem};
+
+/// A request may take this long, from the look-up of the name to the end of the answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// An unused connection is closed after this time, or after that one when it is to be kept alive.
+const IDLE: Duration = Duration::from_secs(15);
+const KEPT_ALIVE: Duration = Duration::from_secs(3600);
+/// So much of an answer is read.
+const ANSWER: u64 = 64 * 1024;
+/// Files in the folder of authorities that are longer than this are none.
+const LONGEST_PEM: u64 = 4 << 20;
+
+/// `http_output` of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub url: String,
+    pub user_agent: String,
+    /// The server may be anybody.
+    pub insecure: bool,
+    pub authorities: Authorities,
+    /// Certificate and key of this client.
+    pub client: Option<(PathBuf, PathBuf)>,
+    /// Answers go to standard output.
+    pub echo: bool,
+    pub compress: bool,
+    pub keep_alive: bool,
+    /// How often an alert is sent again when the server does not answer in time.
+    pub retries: u32,
+    /// Alerts are JSON.
+    pub json: bool,
+}
+
+/// Who may vouch for a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authorities {
+    File(PathBuf),
+    Folder(PathBuf),
+}
+
+#[derive(Debug)]
+pub struct Http {
+    settings: Settings,
+    agent: ureq::Agent,
+}
+
+impl Http {
+    /// Reads the certificates; the server is connected to with the first alert. An error names the key and the file.
+    pub fn new(settings: Settings) -> Result<Http, String> {
+        Http::with_timeout(settings, TIMEOUT)
+    }
+
+    fn with_timeout(settings: Settings, timeout: Duration) -> Result<Http, String> {
+        let secure = match settings.url.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest)) {
+            Some((scheme, rest)) if !rest.is_empty() && (scheme == "http" || scheme == "https") => scheme == "https",
+            _ => return Err(format!("http_output.url: '{}' does not begin with http:// or https://", settings.url)),
+        };
+        let mut tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .disable_verification(settings.insecure);
+        if secure {
+            if !settings.insecure {
+                tls = tls.root_certs(RootCerts::new_with_certs(&authorities(&settings.authorities)?));
+            }
+            if let Some((certificate, key)) = &settings.client {
+                tls = tls.client_cert(Some(client(certificate, key)?));
+            }
+        }
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_global(Some(timeout))
+            .user_agent(&settings.user_agent)
+            .max_idle_connections_per_host(1)
+            .max_idle_age(if settings.keep_alive { KEPT_ALIVE } else { IDLE })
+            .tls_config(tls.build())
+            .build();
+        Ok(Http { settings, agent: config.into() })
+    }
+
+    pub fn url(&self) -> &str {
+        &self.settings.url
+    }
+
+    /// Sends one alert.
+    pub fn post(&mut self, line: &[u8]) -> io::Result<()> {
+        let packed;
+        let body = if self.settings.compress {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(line)?;
+            packed = encoder.finish()?;
+            &packed[..]
+        } else {
+            line
+        };
+        let (mut timeouts, mut closed) = (0, false);
+        loop {
+            match self.send(body) {
+                Ok(()) => return Ok(()),
+                Err(ureq::Error::Timeout(_)) if timeouts < self.settings.retries => timeouts += 1,
+                Err(ureq::Error::Io(error)) if !closed && is_closed(&error) => closed = true,
+                Err(ureq::Error::Timeout(_)) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        format!("no answer in time, asked {} times", timeouts + 1),
+                    ));
+                }
+                Err(ureq::Error::Io(error)) => return Err(error),
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+    }
+
+    fn send(&self, body: &[u8]) -> Result<(), ureq::Error> {
+        let kind = if self.settings.json { "application/json" } else { "text/plain" };
+        let mut request = self.agent.post(&self.settings.url).header("Content-Type", kind);
+        if self.settings.compress {
+            request = request.header("Content-Encoding", "gzip");
+        }
+        let mut response = request.send(body)?;
+        let status = response.status();
+        // Read to its end, so that the connection can be used again.
+        let answer = response.body_mut().with_config().limit(ANSWER).read_to_vec();
+        if self.settings.echo
+            && let Ok(answer) = &answer
+        {
+            let mut out = io::stdout().lock();
+            // Whoever reads it may be gone; the alert has arrived.
+            let _ = out.write_all(answer).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+        }
+        if status.is_success() { Ok(()) } else { Err(ureq::Error::StatusCode(status.as_u16())) }
+    }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+fn authorities(from: &Authorities) -> Result<Vec<Certificate<'static>>, String> {
+    match from {
+        Authorities::File(path) => certificates("the authority's certificate", path),
+        Authorities::Folder(folder) => {
+            let entries =
+                fs::read_dir(folder).map_err(|error| format!("http_output.ca_path: {}: {error}", folder.display()))?;
+            let is_short = |path: &PathBuf| fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= LONGEST_PEM);
+            let mut found: Vec<Certificate<'static>> = Vec::new();
+            let mut known = std::collections::HashSet::new();
+            for path in entries.flatten().map(|entry| entry.path()).filter(is_short) {
+                // What is no certificate is none of ours: keys, lists.
+                let pem = fs::read(&path).unwrap_or_default();
+                found.extend(pem_certificates(&pem).filter(|certificate| known.insert(certificate.der().to_vec())));
+            }
+            if found.is_empty() {
+                let hint = "install ca-certificates, or name the authority with http_output.ca_cert";
+                return Err(format!("http_output.ca_path: no certificate in {}: {hint}", folder.display()));
+            }
+            Ok(found)
+        }
+    }
+}
+
+fn pem_certificates(pem: &[u8]) -> impl Iterator<Item = Certificate<'static>> {
+    parse_pem(pem).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    })
+}
+
+/// All certificates of a file, at least one.
+fn certificates(what: &str, path: &Path) -> Result<Vec<Certificate<'static>>, String> {
+    let pem = fs::read(path).map_err(|error| format!("http_output: {what}: {}: {error}", path.display()))?;
+    let found: Vec<_> = pem_certificates(&pem).collect();
+    if found.is_empty() {
+        return Err(format!("http_output: {what}: {}: no PEM certificate in it", path.display()));
+    }
+    Ok(found)
+}
+
+fn client(certificate: &Path, key: &Path) -> Result<ClientCert, String> {
+    let chain = certificates("client_cert", certificate)?;
+    let failed = |error: &dyn std::fmt::Display| format!("http_output: client_key: {}: {error}", key.display());
+    let pem = fs::read(key).map_err(|error| failed(&error))?;
+    // What would be found out with the first connection only: whether the key is one, and the certificate's.
+    let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| failed(&error))?;
+    let ders = chain.iter().map(|certificate| CertificateDer::from(certificate.der().to_vec())).collect();
+    CertifiedKey::from_der(ders, der, &rustls::crypto::ring::default_provider()).map_err(|error| failed(&error))?;
+    let key = PrivateKey::from_pem(&pem).map_err(|error| failed(&error))?;
+    Ok(ClientCert::new_with_certs(&chain, key))
+}
+
+#[cfg(test)]
+mod tests;

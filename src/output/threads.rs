@@ -1,0 +1,264 @@
+//! The threads that write alerts: one for each output, and one that gives every output its copy.
+//!
+//! Each output has a bounded queue of its own, so one that is slow, stuck or gone costs the others nothing: what it has no room for is
+//! dropped for it alone, counted and told. An output that fails says so once, and again when it works.
+
+use super::channel::Channel;
+use super::queue::{DEFAULT_CAPACITY, Message, Queue};
+use crate::rules::Priority;
+use crate::sensor::log::{self, Level};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Buffered output is written at this size, or after a second.
+const BUFFER: usize = 64 * 1024;
+const LONGEST_BUFFERED: Duration = Duration::from_secs(1);
+
+/// How outputs are run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// Alerts that may wait for each output; 0: [`DEFAULT_CAPACITY`].
+    pub capacity: usize,
+    /// Alerts are written together where that can be.
+    pub buffered: bool,
+    /// Alerts wait for room at every output, where events wait too, as in a replay.
+    pub patient: bool,
+}
+
+/// What other threads may know of an output.
+#[derive(Debug, Default)]
+struct State {
+    /// Milliseconds since the start at which the write in progress began, plus 1; 0: none.
+    busy_since: AtomicU64,
+    /// Alerts that wait, the one being written included.
+    waiting: AtomicU64,
+    /// Alerts that the channel could not take.
+    failed: AtomicU64,
+    /// Alerts that there was no room for.
+    dropped: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Lane {
+    name: String,
+    thread: JoinHandle<()>,
+    state: Arc<State>,
+}
+
+/// All outputs of a configuration.
+#[derive(Debug)]
+pub struct Output {
+    distributor: JoinHandle<()>,
+    lanes: Vec<Lane>,
+    started: Instant,
+}
+
+/// What goes to one output.
+#[derive(Clone, Debug)]
+enum Item {
+    Alert(Arc<[u8]>, Priority),
+    Reopen,
+}
+
+impl Output {
+    /// Starts writing what comes through `queue`.
+    pub fn start(queue: Queue, channels: Vec<Channel>, manner: Manner) -> io::Result<Output> {
+        let started = Instant::now();
+        let capacity = if manner.capacity == 0 { DEFAULT_CAPACITY } else { manner.capacity };
+        let (mut lanes, mut gates) = (Vec::new(), Vec::new());
+        for channel in channels {
+            let (sender, items) = sync_channel(capacity);
+            let (name, state) = (channel.name(), Arc::<State>::default());
+            gates.push(Gate { name: name.clone(), sender, state: state.clone(), full_since: None, reopen: false });
+            let mut writer = Writer { channel, has_failed: false, state: state.clone(), started };
+            let thread =
+                thread::Builder::new().name("output".into()).spawn(move || writer.run(&items, manner.buffered))?;
+            lanes.push(Lane { name, thread, state });
+        }
+        let distributor =
+            thread::Builder::new().name("outputs".into()).spawn(move || distribute(&queue, gates, manner.patient))?;
+        Ok(Output { distributor, lanes, started })
+    }
+
+    /// The output whose write in progress takes longest, and how long it takes already.
+    pub fn busy_for(&self) -> Option<(&str, Duration)> {
+        let now = self.started.elapsed();
+        let busy = self.lanes.iter().filter_map(|lane| {
+            let since = lane.state.busy_since.load(Ordering::Relaxed).checked_sub(1)?;
+            Some((lane.name.as_str(), now.checked_sub(Duration::from_millis(since))?))
+        });
+        busy.max_by_key(|(_, duration)| *duration)
+    }
+
+    /// Alerts that an output could not take, by output: there was no room for it, or writing failed.
+    pub fn lost(&self) -> impl Iterator<Item = (&str, u64, u64)> {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        self.lanes.iter().map(move |l| (l.name.as_str(), count(&l.state.dropped), count(&l.state.failed)))
+    }
+
+    /// Whether the senders are gone and everything is written.
+    pub fn is_finished(&self) -> bool {
+        self.distributor.is_finished() && self.lanes.iter().all(|lane| lane.thread.is_finished())
+    }
+
+    /// Waits until everything is written; the senders must be gone. An output for which `patience` was not enough is left alone. Says
+    /// what was lost. False when anything was.
+    pub fn finish(self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        while !self.is_finished() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(2));
+        }
+        let mut complete = self.distributor.is_finished();
+        for lane in &self.lanes {
+            let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let (dropped, failed) = (count(&lane.state.dropped), count(&lane.state.failed));
+            let waiting = if lane.thread.is_finished() { 0 } else { count(&lane.state.waiting) };
+            if dropped + failed + waiting > 0 {
+                complete = false;
+                log::write(
+                    Level::Error,
+                    format_args!(
+                        "output to {} lost alerts: {dropped} it had no room for, {failed} it could not write, {waiting} it did not \
+                         take before the end",
+                        lane.name
+                    ),
+                );
+            }
+            complete &= lane.thread.is_finished();
+        }
+        complete
+    }
+}
+
+/// The way to an output.
+struct Gate {
+    name: String,
+    sender: SyncSender<Item>,
+    state: Arc<State>,
+    /// The count of dropped alerts when there was no room any more.
+    full_since: Option<u64>,
+    /// A reopening is still to be asked for.
+    reopen: bool,
+}
+
+impl Gate {
+    /// False: there was no room.
+    fn offer(&mut self, item: Item, patient: bool) -> bool {
+        self.state.waiting.fetch_add(1, Ordering::Relaxed);
+        let sent = if patient { self.sender.send(item).is_ok() } else { self.sender.try_send(item).is_ok() };
+        if sent {
+            if let Some(before) = self.full_since.take() {
+                let lost = self.state.dropped.load(Ordering::Relaxed) - before;
+                log::write(
+                    Level::Notice,
+                    format_args!("output to {} takes alerts again, {lost} were dropped for it", self.name),
+                );
+            }
+            return true;
+        }
+        self.state.waiting.fetch_sub(1, Ordering::Relaxed);
+        let before = self.state.dropped.fetch_add(1, Ordering::Relaxed);
+        if self.full_since.is_none() {
+            self.full_since = Some(before);
+            log::write(Level::Error, format_args!("output to {} is too slow: alerts for it are dropped", self.name));
+        }
+        false
+    }
+
+    fn ask_for_reopening(&mut self) {
+        self.reopen = self.reopen && self.sender.try_send(Item::Reopen).is_err();
+    }
+}
+
+/// Gives every output its copy of what comes through the queue, until the senders are gone.
+fn distribute(queue: &Queue, mut gates: Vec<Gate>, patient: bool) {
+    loop {
+        match queue.next(LONGEST_BUFFERED) {
+            Ok(Message::Alert { line, priority }) => {
+                let line: Arc<[u8]> = line.into();
+                for gate in &mut gates {
+                    if !gate.offer(Item::Alert(line.clone(), priority), patient) {
+                        queue.count_dropped();
+                    }
+                }
+            }
+            Ok(Message::Reopen) => gates.iter_mut().for_each(|gate| gate.reopen = true),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        gates.iter_mut().for_each(Gate::ask_for_reopening);
+    }
+}
+
+struct Writer {
+    channel: Channel,
+    has_failed: bool,
+    state: Arc<State>,
+    started: Instant,
+}
+
+impl Writer {
+    fn run(&mut self, items: &Receiver<Item>, buffered: bool) {
+        let buffered = buffered && self.channel.is_stream();
+        let (mut lines, mut priorities) = (Vec::new(), Vec::new());
+        loop {
+            let item = items.recv_timeout(LONGEST_BUFFERED);
+            if let Ok(Item::Alert(line, priority)) = &item {
+                lines.extend_from_slice(line);
+                lines.push(b'\n');
+                priorities.push(*priority);
+            }
+            let waits = buffered && matches!(item, Ok(Item::Alert(..))) && lines.len() < BUFFER;
+            if !lines.is_empty() && !waits {
+                self.write(&lines, &priorities);
+                lines.clear();
+                priorities.clear();
+            }
+            match item {
+                Ok(Item::Reopen) => {
+                    if let Err(error) = self.channel.reopen() {
+                        log::write(
+                            Level::Error,
+                            format_args!("{} cannot be opened again: {error}", self.channel.name()),
+                        );
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    if let Err(error) = self.channel.end() {
+                        log::write(Level::Error, format_args!("output to {} failed: {error}", self.channel.name()));
+                    }
+                    return;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn write(&mut self, lines: &[u8], priorities: &[Priority]) {
+        self.state.busy_since.store(self.started.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
+        let result = self.channel.write(lines, priorities);
+        self.state.busy_since.store(0, Ordering::Relaxed);
+        self.state.waiting.fetch_sub(priorities.len() as u64, Ordering::Relaxed);
+        match &result {
+            Ok(()) if !self.has_failed => {}
+            Ok(()) => log::write(Level::Notice, format_args!("output to {} works again", self.channel.name())),
+            Err(failure) => {
+                self.state.failed.fetch_add(failure.lost as u64, Ordering::Relaxed);
+                if !self.has_failed {
+                    log::write(
+                        Level::Error,
+                        format_args!("output to {} failed: {}", self.channel.name(), failure.error),
+                    );
+                }
+            }
+        }
+        self.has_failed = result.is_err();
+    }
+}
+
+#[cfg(test)]
+mod tests;
