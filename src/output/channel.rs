@@ -5,6 +5,7 @@
 
 use super::http::Http;
 use crate::rules::Priority;
+use crate::sensor::log::{SYSLOG, syslog_message};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -12,10 +13,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-
-/// Where the system log listens, and the number of its facility "user".
-const SYSLOG: &str = "/dev/log";
-const USER: u8 = 1;
 
 /// One place alerts are written to.
 #[derive(Debug)]
@@ -94,7 +91,7 @@ impl Channel {
         match self {
             Channel::Syslog { path, open } => {
                 let priority = priorities.first().copied().unwrap_or(Priority::Debug);
-                send(path, open, &syslog_message(without_end(lines), priority)).map_err(all)
+                send(path, open, &syslog_message(priority as u8, without_end(lines))).map_err(all)
             }
             Channel::Stdout => {
                 let mut out = io::stdout().lock();
@@ -184,11 +181,6 @@ fn send(path: &Path, open: &mut Option<UnixDatagram>, message: &[u8]) -> io::Res
         *open = Some(socket);
     }
     Ok(())
-}
-
-fn syslog_message(line: &[u8], priority: Priority) -> Vec<u8> {
-    let head = format!("<{}>falco-sensor[{}]: ", (USER << 3) | priority as u8, std::process::id());
-    [head.as_bytes(), line].concat()
 }
 
 fn start(command: &str) -> io::Result<Child> {

@@ -94,7 +94,7 @@ fn act(options: &Options) -> Result<(), String> {
     let loaded = prepare::configuration(options, &file)?;
     let inputs = prepare::inputs(options, &loaded);
     let config = &loaded.config;
-    log::configure(config.log_level, config.log_stderr);
+    log::configure(config.log_level, config.log_stderr, config.log_syslog);
     if options.version {
         return print(&listing::version(config.json_output));
     }

@@ -1,12 +1,15 @@
-//! The sensor's own log: one line per message on standard error.
+//! The sensor's own log: one line per message on standard error, and a message to the system log.
 //!
-//! Where that is the journal a line carries its severity in the journal's way (sd-daemon(3)) and no time, which the journal has itself.
+//! Where standard error is the journal a line carries its severity in the journal's way (sd-daemon(3)) and no time, which the journal
+//! has itself; nothing goes to the system log then, which the journal is as well.
 //!
 //! Not on the path of events: loops log only what cannot happen in a sound system.
 
 use super::config::keys::LOG_LEVELS;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -24,16 +27,29 @@ pub enum Level {
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
 static TO_STDERR: AtomicBool = AtomicBool::new(true);
+static TO_SYSLOG: AtomicBool = AtomicBool::new(false);
+
+/// Where the system log listens, and the number of its facility "user".
+pub const SYSLOG: &str = "/dev/log";
+const USER: u8 = 1;
 
 /// Says what is logged from now on. `level` is an index into [`LOG_LEVELS`].
-pub fn configure(level: usize, stderr: bool) {
+pub fn configure(level: usize, stderr: bool, syslog: bool) {
     LEVEL.store(level.min(LOG_LEVELS.len() - 1) as u8, Ordering::Relaxed);
     TO_STDERR.store(stderr, Ordering::Relaxed);
+    TO_SYSLOG.store(syslog, Ordering::Relaxed);
 }
 
 /// Logs a message.
 pub fn write(level: Level, message: fmt::Arguments<'_>) {
-    if level as u8 > LEVEL.load(Ordering::Relaxed) || !TO_STDERR.load(Ordering::Relaxed) {
+    if level as u8 > LEVEL.load(Ordering::Relaxed) {
+        return;
+    }
+    if TO_SYSLOG.load(Ordering::Relaxed) && !(TO_STDERR.load(Ordering::Relaxed) && to_journal()) {
+        // Without a system log there is standard error, if that is wanted.
+        let _ = send_to_syslog(Path::new(SYSLOG), level, &message.to_string());
+    }
+    if !TO_STDERR.load(Ordering::Relaxed) {
         return;
     }
     let text = if to_journal() {
@@ -43,6 +59,19 @@ pub fn write(level: Level, message: fmt::Arguments<'_>) {
     };
     // Standard error may be gone; there is no one left to tell.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// A message as the C library's default writes it: facility "user", the program's name and process.
+pub fn syslog_message(severity: u8, text: &[u8]) -> Vec<u8> {
+    let head = format!("<{}>falco-sensor[{}]: ", (USER << 3) | severity, std::process::id());
+    [head.as_bytes(), text].concat()
+}
+
+/// Sends a message if that goes at once: nobody waits for the system log.
+fn send_to_syslog(path: &Path, level: Level, message: &str) -> io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.send_to(&syslog_message(level as u8, message.as_bytes()), path).map(drop)
 }
 
 /// True when standard error is the stream to the journal that systemd has named: the variable alone may be an ancestor's.
@@ -94,6 +123,18 @@ mod tests {
     fn the_journal_gets_the_severity_of_every_line() {
         assert_eq!(journal_lines(Level::Error, "first\nsecond"), "<3>first\n<3>second\n");
         assert_eq!(journal_lines(Level::Debug, "one"), "<7>one\n");
+    }
+
+    #[test]
+    fn the_system_log_gets_facility_severity_and_name() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("log");
+        assert!(send_to_syslog(&path, Level::Notice, "lost").is_err(), "nobody listens");
+        let log = UnixDatagram::bind(&path).expect("binds");
+        send_to_syslog(&path, Level::Warning, "text").expect("sent");
+        let mut message = [0; 100];
+        let len = log.recv(&mut message).expect("a message");
+        assert_eq!(String::from_utf8_lossy(&message[..len]), format!("<12>falco-sensor[{}]: text", std::process::id()));
     }
 
     #[test]

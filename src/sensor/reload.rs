@@ -151,7 +151,7 @@ impl Control<'_> {
             let message = "the new rules look at environments: those of programs that run already are not known";
             log::write(Level::Notice, format_args!("{message}"));
         }
-        log::configure(config.log_level, config.log_stderr);
+        log::configure(config.log_level, config.log_stderr, config.log_syslog);
         if let Some(new) = recorder {
             std::mem::replace(&mut self.recorder, new).into_iter().for_each(Recorder::finish);
             self.recorder.iter().for_each(Recorder::begin);

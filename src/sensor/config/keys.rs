@@ -124,7 +124,7 @@ pub const KEYS: &[Key] = &[
     key("webserver.ssl_enabled", Bool, "false", Works, "TLS"),
     key("webserver.ssl_certificate", Text, "/etc/falco/falco.pem", Works, "PEM with key and certificate"),
     key("log_stderr", Bool, "true", Works, "log lines to stderr"),
-    key("log_syslog", Bool, "true", NotYet("false"), "log lines to syslog"),
+    key("log_syslog", Bool, "true", Works, "log lines to syslog"),
     key("log_level", Choice(LOG_LEVELS), "info", Works, "least severe own log level"),
     key("libs_logger.enabled", Bool, "true", Meaningless("there is no library log"), "forward library logs"),
     key("libs_logger.severity", Text, "info", Meaningless("there is no library log"), "least severe library log level"),

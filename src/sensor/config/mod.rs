@@ -146,6 +146,7 @@ pub struct Config {
     pub metrics: Option<metrics::Settings>,
     pub web: Option<web::Settings>,
     pub log_stderr: bool,
+    pub log_syslog: bool,
     /// Index into [`LOG_LEVELS`].
     pub log_level: usize,
 }
@@ -318,6 +319,7 @@ impl Reader<'_> {
             metrics: self.metrics()?,
             web: self.web()?,
             log_stderr: self.bool("log_stderr"),
+            log_syslog: self.bool("log_syslog"),
             log_level: LOG_LEVELS.iter().position(|l| *l == level).unwrap_or(6),
         })
     }
