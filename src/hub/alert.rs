@@ -8,6 +8,7 @@ use jiff::{Timestamp, tz::Offset};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::value::RawValue;
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
 /// How severe; `Unknown` is what no alert has but what a configuration may leave open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,6 +117,12 @@ impl Time {
     /// Nanoseconds since 1970, at the ends of what 64 bits hold beyond them.
     pub fn nanoseconds(self) -> i64 {
         self.at.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into()) as i64
+    }
+
+    pub fn system(self) -> SystemTime {
+        let nanoseconds = self.nanoseconds();
+        let distance = Duration::from_nanos(nanoseconds.unsigned_abs());
+        if nanoseconds < 0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance }
     }
 
     fn fraction(self) -> String {

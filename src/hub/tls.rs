@@ -110,6 +110,40 @@ impl Tls {
     }
 }
 
+/// For a client of one server, from PEM texts: its authorities (the system's where none are given), and a certificate with
+/// its key. Without `check` whoever answers is believed.
+pub fn client_of(
+    authorities: Option<&[u8]>,
+    certificate: Option<(&[u8], &[u8])>,
+    check: bool,
+) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let builder = if check {
+        let mut roots = RootCertStore::empty();
+        match authorities {
+            None => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+            Some(pem) => {
+                for found in CertificateDer::pem_slice_iter(pem) {
+                    let added = found.map_err(|error| error.to_string()).map(|found| roots.add(found));
+                    added?.map_err(|error| format!("certificate authority: {error}"))?;
+                }
+            }
+        }
+        builder.with_root_certificates(roots)
+    } else {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified))
+    };
+    let Some((certificate, key)) = certificate else { return Ok(builder.with_no_client_auth()) };
+    let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| format!("client certificate: {error}"))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("client key: {error}"))?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| format!("client certificate: {error}"))
+}
+
 /// For the server; with `mutual`, clients must have a certificate of the authorities.
 pub fn server(files: &Files, mutual: bool) -> Result<ServerConfig, String> {
     let builder = ServerConfig::builder_with_provider(provider())

@@ -1,6 +1,8 @@
 //! falco-hub from outside: the program is started, fed, killed, and what arrives is looked at.
 
 mod browser;
+mod clouds;
+mod clusters;
 #[path = "../conformance/tally.rs"]
 mod conformance;
 mod delivery;

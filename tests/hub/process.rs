@@ -30,9 +30,20 @@ pub struct Process(pub Child);
 impl Process {
     /// `None` when the program is not installed.
     pub fn start(program: &str, arguments: &[&str], log: &Path) -> Option<Process> {
+        Self::start_with(program, arguments, &[], log)
+    }
+
+    /// The same with environment variables.
+    pub fn start_with(
+        program: &str,
+        arguments: &[&str],
+        variables: &[(&'static str, String)],
+        log: &Path,
+    ) -> Option<Process> {
         let log = std::fs::File::options().create(true).append(true).open(log).expect("log");
         let child = Command::new(program)
             .args(arguments)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("log"))
             .stderr(log)
@@ -70,6 +81,8 @@ pub struct Hub {
     pub directory: tempfile::TempDir,
     pub port: u16,
     pub process: Option<Process>,
+    /// Of its environment.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 impl Hub {
@@ -86,7 +99,7 @@ impl Hub {
         }
         // JSON is YAML.
         std::fs::write(directory.path().join("hub.yaml"), config.to_string()).expect("written");
-        Hub { directory, port, process: None }
+        Hub { directory, port, process: None, variables: Vec::new() }
     }
 
     pub fn started(config: &Value) -> Hub {
@@ -109,7 +122,8 @@ impl Hub {
     pub fn start(&mut self) {
         let config = self.directory.path().join("hub.yaml");
         let arguments = ["-c", config.to_str().expect("UTF-8")];
-        self.process = Process::start(env!("CARGO_BIN_EXE_falco-hub"), &arguments, &self.log());
+        let program = env!("CARGO_BIN_EXE_falco-hub");
+        self.process = Process::start_with(program, &arguments, &self.variables, &self.log());
     }
 
     pub fn wait_ready(&self) {

@@ -1,17 +1,21 @@
 //! Falcosidekick's payloads and functions against the conformance data set.
 
 use crate::conformance::{self, Outcome, Tally, check, text};
+use crate::process::{Hub, Receiver, wait_until};
+use base64::Engine as _;
 use falco_sensor::hub::alert::{Alert, Priority, Time, first_value};
 use falco_sensor::hub::config::keys::Type;
 use falco_sensor::hub::config::{Config, Sources, parse};
 use falco_sensor::hub::forward::alertmanager::safe_label;
 use falco_sensor::hub::forward::http::{Answer, Request, endpoint, outcome, status_text};
+use falco_sensor::hub::forward::timescaledb;
 use falco_sensor::hub::forward::{Context, Failure, Work, kind};
 use falco_sensor::hub::json::{Fields, Json};
 use falco_sensor::hub::metrics::event_labels;
 use falco_sensor::hub::tls::Tls;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What stands for an address or a secret that the case does not give.
 const ABSENT: &str = "http://127.0.0.1:1";
@@ -127,7 +131,24 @@ fn without_empty(value: &Value) -> Value {
     }
 }
 
+/// The row that the case's alert becomes.
+fn row(case: &Value) -> Outcome {
+    let core = config(case).core;
+    let fields = core.map("customfields").iter().chain(core.map("templatedfields")).map(|(name, _)| name.clone());
+    let fields: Vec<_> = fields.collect();
+    let table = text(&case["config"]["timescaledb"], "hypertablename");
+    let (statement, row) = timescaledb::row(table, &fields, &alert(&case["input"]));
+    let expected = &case["expected"];
+    let found: Value = row.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let fits = regex::Regex::new(text(expected, "sql_matches")).expect("a pattern").is_match(&statement);
+    let right = fits && found == expected["columns"] && json!(row.len()) == expected["n_columns"];
+    check(right, || format!("{statement}: {found}"))
+}
+
 fn payload(case: &Value) -> Outcome {
+    if text(case, "output") == "timescaledb" {
+        return row(case);
+    }
     let requests = match requests(case) {
         Ok(requests) => requests,
         Err(outcome) => return outcome,
@@ -205,7 +226,7 @@ fn function(case: &Value) -> Outcome {
 fn http_status(case: &Value) -> Outcome {
     let status = u16::try_from(case["status"].as_u64().unwrap_or(0)).expect("a status");
     let status = reqwest::StatusCode::from_u16(status).expect("a status");
-    let answer = Answer { status, body: String::new(), retry_after: None };
+    let answer = Answer { status, ..Answer::default() };
     let result = outcome(&answer);
     let words = match text(&case["expected"], "error_class") {
         "" => "",
@@ -246,7 +267,56 @@ fn http_request(case: &Value) -> Outcome {
         let count = request.headers.iter().filter(|(n, _)| n == name).count();
         return check(json!(count) == expected["header_value_count"], || format!("{count}"));
     }
+    if text(case, "output") == "gcp.chronicle" {
+        return chronicle(case);
+    }
     Outcome::Skipped("the output does not exist yet")
+}
+
+/// The whole way: a hub, a server that gives out the case's token, and one that takes what is imported.
+fn chronicle(case: &Value) -> Outcome {
+    let token = case["bearer_token"].as_str().map(str::to_owned);
+    let server = Receiver::answering(move |request| match (request.path.as_str(), &token) {
+        ("/token", Some(token)) => (200, json!({"access_token": token, "expires_in": 3600}).to_string()),
+        ("/token", None) => (400, "{}".to_owned()),
+        _ => (200, "{}".to_owned()),
+    });
+    let mut config = case["config"].clone();
+    config["gcp"]["credentials"] = json!(crate::clouds::user(&server));
+    config["gcp"]["endpoint"] = json!(server.url());
+    let hub = Hub::started(&config);
+    let posted = alert(&case["input"]).line();
+    if hub.post("/", &posted).map(|(status, _)| status).ok() != Some(200) {
+        return Outcome::Failed("the alert is not taken".to_owned());
+    }
+    let expected = &case["expected"];
+    let count = |status: &str| {
+        let name =
+            format!("falcosecurity_falcosidekick_outputs_total{{destination=\"gcpchronicle\",status=\"{status}\"}}");
+        hub.metrics().get(&name).copied().unwrap_or(0.0)
+    };
+    let failed = expected["no_request"] == true;
+    wait_until("it is counted", Duration::from_secs(20), || count(if failed { "error" } else { "ok" }) >= 1.0);
+    let requests: Vec<_> = server.all().into_iter().filter(|request| request.path != "/token").collect();
+    if failed {
+        return check(requests.is_empty() && count("ok") == 0.0, || format!("{requests:?}"));
+    }
+    let [request] = &*requests else { return Outcome::Failed(format!("{requests:?}")) };
+    let headers = expected["headers"].as_object().into_iter().flatten();
+    let wrong =
+        headers.filter(|(name, value)| request.headers.get(&name.to_lowercase()).map(String::as_str) != value.as_str());
+    let wrong: Vec<_> = wrong.collect();
+    let entries = request.json()["inlineSource"]["logs"].clone();
+    let entry = &entries[0];
+    let data = entry["data"].as_str().and_then(|data| base64::engine::general_purpose::STANDARD.decode(data).ok());
+    let read: Value = serde_json::from_slice(&data.unwrap_or_default()).unwrap_or_default();
+    let times = ["logEntryTime", "collectionTime"].map(|key| Time::parse(entry[key].as_str().unwrap_or_default()));
+    let right = request.path.ends_with(text(expected, "path_suffix"))
+        && wrong.is_empty()
+        && entries.as_array().map(Vec::len) == Some(1)
+        && read["rule"] == case["input"]["rule"]
+        && times.iter().all(Option::is_some);
+    check(right, || format!("{wrong:?}: {request:?}"))
 }
 
 fn metric_labels(case: &Value) -> Outcome {

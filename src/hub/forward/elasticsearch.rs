@@ -197,7 +197,7 @@ impl Payload for Elasticsearch {
                 match status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR) {
                     // It is there already.
                     StatusCode::CONFLICT => Ok(()),
-                    status => outcome(&Answer { status, body: result["error"].to_string(), retry_after: None }),
+                    status => outcome(&Answer { status, body: result["error"].to_string(), ..Answer::default() }),
                 }
             })
             .collect()

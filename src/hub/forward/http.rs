@@ -9,6 +9,7 @@ use crate::hub::alert::Alert;
 use crate::hub::json::head;
 use base64::Engine as _;
 use flate2::{Compression, write::GzEncoder};
+use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, StatusCode};
 use std::collections::VecDeque;
@@ -71,9 +72,10 @@ impl Request {
 }
 
 /// What a server answered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Answer {
     pub status: StatusCode,
+    pub headers: HeaderMap,
     pub body: String,
     pub retry_after: Option<Duration>,
 }
@@ -95,6 +97,11 @@ pub trait Payload: Send + Sync {
 
     /// Other requests in place of those that got this answer, when it tells what to change. They are sent once.
     fn again(&self, _answer: &Answer, _alerts: &[Arc<Alert>]) -> Option<Vec<Request>> {
+        None
+    }
+
+    /// The client to use, where it is not the usual one.
+    fn client(&self) -> Option<Client> {
         None
     }
 
@@ -173,6 +180,7 @@ pub async fn send(client: &Client, request: Request) -> Result<Answer, Failure> 
     let mut response = builder.send().await.map_err(|error| Failure::down(causes(&error.without_url())))?;
     let status = response.status();
     let retry_after = response.headers().get("Retry-After").and_then(|v| v.to_str().ok()?.trim().parse().ok());
+    let headers = std::mem::take(response.headers_mut());
     let mut body = Vec::new();
     // Reading to the end lets the connection be used again; an answer too long is not worth that.
     while let Ok(Some(part)) = response.chunk().await {
@@ -182,7 +190,7 @@ pub async fn send(client: &Client, request: Request) -> Result<Answer, Failure> 
         }
     }
     let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Answer { status, body, retry_after: retry_after.map(Duration::from_secs) })
+    Ok(Answer { status, headers, body, retry_after: retry_after.map(Duration::from_secs) })
 }
 
 /// An error with those behind it, which tell more.
@@ -209,7 +217,10 @@ pub struct Http {
 impl Http {
     pub fn new(payload: Box<dyn Payload>, context: &Context) -> Result<Http, String> {
         let settings = context.settings;
-        let client = client(context, settings.flag_or("checkcert", true), settings.flag_or("mutualtls", false))?;
+        let client = match payload.client() {
+            Some(client) => client,
+            None => client(context, settings.flag_or("checkcert", true), settings.flag_or("mutualtls", false))?,
+        };
         let concurrency = settings.int_or("maxconcurrentrequests", 1);
         Ok(Http { payload, client, concurrency: self::concurrency(concurrency) })
     }
@@ -286,7 +297,7 @@ mod tests {
     fn classes_of_answers() {
         let class = |status: u16| {
             let status = StatusCode::from_u16(status).expect("status");
-            match outcome(&Answer { status, body: String::new(), retry_after: None }) {
+            match outcome(&Answer { status, ..Answer::default() }) {
                 Ok(()) => "ok",
                 Err(Failure::Down { .. }) => "down",
                 Err(_) => "refused",

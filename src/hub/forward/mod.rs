@@ -7,12 +7,17 @@
 //! Invariant: an output only says whether the alerts arrived; when to try again is decided in [`worker`] alone.
 
 pub mod chat;
+pub mod function;
 pub mod http;
 pub mod kind;
+pub mod kubernetes;
+pub mod lines;
+pub mod token;
 pub mod whole;
 pub mod worker;
 
 pub mod alertmanager;
+pub mod aws;
 pub mod cliq;
 pub mod cloudevents;
 pub mod datadog;
@@ -21,29 +26,39 @@ pub mod discord;
 pub mod dogstatsd;
 pub mod dynatrace;
 pub mod elasticsearch;
+pub mod eventhub;
 pub mod file;
-pub mod gcp_cloudrun;
+pub mod fission;
+pub mod gcp;
 pub mod googlechat;
 pub mod gotify;
 pub mod grafana;
 pub mod grafanaoncall;
 pub mod influxdb;
 pub mod kafkarest;
+pub mod kubeless;
+pub mod logstash;
 pub mod loki;
 pub mod mattermost;
+pub mod mqtt;
 pub mod n8n;
 pub mod nats;
 pub mod nodered;
+pub mod openfaas;
 pub mod openobserve;
 pub mod opsgenie;
 pub mod pagerduty;
+pub mod policyreport;
 pub mod prometheus;
 pub mod quickwit;
+pub mod rabbitmq;
 pub mod redis;
 pub mod rocketchat;
 pub mod slack;
+pub mod smtp;
 pub mod splunk;
 pub mod spyderbat;
+pub mod stan;
 pub mod statsd;
 pub mod sumologic;
 pub mod syslog;
@@ -51,9 +66,12 @@ pub mod talon;
 pub mod teams;
 pub mod tekton;
 pub mod telegram;
+pub mod timescaledb;
+pub mod wavefront;
 pub mod webex;
 pub mod webhook;
 pub mod webui;
+pub mod yandex;
 pub mod zincsearch;
 
 pub use kind::{Context, Kind, Work};
@@ -65,6 +83,12 @@ use std::time::Duration;
 /// Every kind of output.
 pub const KINDS: &[&Kind] = &[
     &alertmanager::KIND,
+    &aws::cloudwatchlogs::KIND,
+    &aws::kinesis::KIND,
+    &aws::lambda::KIND,
+    &aws::s3::KIND,
+    &aws::sns::KIND,
+    &aws::sqs::KIND,
     &cliq::KIND,
     &cloudevents::KIND,
     &datadog::KIND,
@@ -73,29 +97,43 @@ pub const KINDS: &[&Kind] = &[
     &dogstatsd::KIND,
     &dynatrace::KIND,
     &elasticsearch::KIND,
+    &eventhub::KIND,
     &file::KIND,
-    &gcp_cloudrun::KIND,
+    &fission::KIND,
+    &gcp::chronicle::KIND,
+    &gcp::cloudfunctions::KIND,
+    &gcp::cloudrun::KIND,
+    &gcp::pubsub::KIND,
+    &gcp::storage::KIND,
     &googlechat::KIND,
     &gotify::KIND,
     &grafana::KIND,
     &grafanaoncall::KIND,
     &influxdb::KIND,
     &kafkarest::KIND,
+    &kubeless::KIND,
+    &logstash::KIND,
     &loki::KIND,
     &mattermost::KIND,
+    &mqtt::KIND,
     &n8n::KIND,
     &nats::KIND,
     &nodered::KIND,
+    &openfaas::KIND,
     &openobserve::KIND,
     &opsgenie::KIND,
     &pagerduty::KIND,
+    &policyreport::KIND,
     &prometheus::KIND,
     &quickwit::KIND,
+    &rabbitmq::KIND,
     &redis::KIND,
     &rocketchat::KIND,
     &slack::KIND,
+    &smtp::KIND,
     &splunk::KIND,
     &spyderbat::KIND,
+    &stan::KIND,
     &statsd::KIND,
     &sumologic::KIND,
     &syslog::KIND,
@@ -103,9 +141,13 @@ pub const KINDS: &[&Kind] = &[
     &teams::KIND,
     &tekton::KIND,
     &telegram::KIND,
+    &timescaledb::KIND,
+    &wavefront::KIND,
     &webex::KIND,
     &webhook::KIND,
     &webui::KIND,
+    &yandex::datastreams::KIND,
+    &yandex::s3::KIND,
     &zincsearch::KIND,
 ];
 

@@ -1,15 +1,13 @@
 //! Syslog: lines over TCP, or datagrams over UDP.
 //!
-//! TCP: a connection for each delivery, which is closed for writing behind the lines; that the receiver closes it in turn
-//! is the only sign that it read them. UDP has no sign at all.
+//! TCP is as [`lines`] says: that the receiver closes the connection is the sign that it read. UDP has no sign at all.
 
-use super::{Batch, Context, Failure, Forward, Kind, Work, all};
+use super::{Batch, Context, Failure, Forward, Kind, Work, all, lines};
 use crate::hub::alert::{Alert, Priority, Time};
 use crate::hub::config::keys::{Key, Type};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 pub const KIND: Kind = Kind {
@@ -38,17 +36,9 @@ struct Syslog {
 
 fn make(context: &Context) -> Result<Box<dyn Forward>, String> {
     let settings = context.settings;
-    let port =
-        u16::try_from(settings.int("port")).ok().filter(|port| *port > 0).ok_or("port: it must be 1 to 65535")?;
-    let host = settings.text("host");
     let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
     Ok(Box::new(Syslog {
-        // An IPv6 address is written in brackets.
-        address: if host.contains(':') && !host.starts_with('[') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
-        },
+        address: lines::address(settings.text("host"), settings.int("port"))?,
         tcp: settings.text("protocol") == "tcp",
         cef: settings.text("format") == "cef",
         hostname: hostname.unwrap_or_else(|_| "localhost".to_owned()),
@@ -99,14 +89,8 @@ impl Syslog {
     }
 
     async fn send_tcp(&self, alerts: &[Arc<Alert>]) -> std::io::Result<()> {
-        let mut stream = TcpStream::connect(&self.address).await?;
-        let lines: String = alerts.iter().map(|alert| self.line(alert)).collect();
-        stream.write_all(lines.as_bytes()).await?;
-        stream.shutdown().await?;
-        // Whatever it says, it is read until it closes.
-        let mut said = [0; 1024];
-        while stream.read(&mut said).await? > 0 {}
-        Ok(())
+        let text: String = alerts.iter().map(|alert| self.line(alert)).collect();
+        lines::send(&self.address, None, text.as_bytes()).await
     }
 
     async fn send_udp(&self, alert: &Alert) -> Result<(), Failure> {

@@ -1,9 +1,9 @@
 //! Google Cloud Run: each alert to a service, with a token that is given.
 
-use super::http::{Payload, endpoint};
-use super::whole::Whole;
-use super::{Context, Kind, Work};
 use crate::hub::config::keys::{HTTP, Key};
+use crate::hub::forward::http::{Payload, endpoint};
+use crate::hub::forward::whole::Whole;
+use crate::hub::forward::{Context, Kind, Work};
 
 pub const KIND: Kind = Kind {
     section: "gcp.cloudrun",
