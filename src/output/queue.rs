@@ -5,7 +5,7 @@
 
 use crate::rules::Priority;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -26,25 +26,39 @@ pub enum Message {
 pub struct Sender {
     queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
-    /// Alerts put in; taken out.
-    passed: Arc<[AtomicU64; 2]>,
+    waiting: Waiting,
 }
 
 /// The outputs' end.
 #[derive(Debug)]
 pub struct Queue {
     queue: Receiver<Message>,
-    passed: Arc<[AtomicU64; 2]>,
     dropped: Arc<AtomicU64>,
+    waiting: Waiting,
+}
+
+/// How many alerts wait: in the queue, and behind it for each output.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting(Arc<AtomicI64>);
+
+impl Waiting {
+    pub fn add(&self, alerts: i64) {
+        self.0.fetch_add(alerts, Ordering::Relaxed);
+    }
+
+    fn count(&self) -> u64 {
+        // An alert may be taken before it is counted as put in.
+        self.0.load(Ordering::Relaxed).max(0) as u64
+    }
 }
 
 /// A queue for `capacity` alerts, 0 meaning [`DEFAULT_CAPACITY`].
 pub fn bounded(capacity: usize) -> (Sender, Queue) {
     let capacity = if capacity == 0 { DEFAULT_CAPACITY } else { capacity };
     let (sender, receiver) = sync_channel(capacity);
-    let (passed, dropped) = (Arc::default(), Arc::<AtomicU64>::default());
-    let sender = Sender { queue: sender, dropped: Arc::clone(&dropped), passed: Arc::clone(&passed) };
-    (sender, Queue { queue: receiver, passed, dropped })
+    let (dropped, waiting) = (Arc::<AtomicU64>::default(), Waiting::default());
+    let sender = Sender { queue: sender, dropped: dropped.clone(), waiting: waiting.clone() };
+    (sender, Queue { queue: receiver, dropped, waiting })
 }
 
 impl Sender {
@@ -52,7 +66,7 @@ impl Sender {
     pub fn alert(&self, line: &[u8], priority: Priority) -> bool {
         let taken = self.queue.try_send(Message::Alert { line: line.into(), priority }).is_ok();
         if taken {
-            self.passed[0].fetch_add(1, Ordering::Relaxed);
+            self.waiting.add(1);
         } else {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -63,7 +77,7 @@ impl Sender {
     pub fn deliver(&self, line: &[u8], priority: Priority) {
         // Without an output thread nobody waits for alerts.
         if self.queue.send(Message::Alert { line: line.into(), priority }).is_ok() {
-            self.passed[0].fetch_add(1, Ordering::Relaxed);
+            self.waiting.add(1);
         }
     }
 
@@ -72,10 +86,9 @@ impl Sender {
         self.queue.try_send(Message::Reopen).is_ok()
     }
 
-    /// Alerts that wait to be given to the outputs.
+    /// Alerts that wait to be written, once for each output.
     pub fn waiting(&self) -> u64 {
-        // An alert may be taken before it is counted as put in.
-        self.passed[0].load(Ordering::Relaxed).saturating_sub(self.passed[1].load(Ordering::Relaxed))
+        self.waiting.count()
     }
 
     /// Alerts dropped so far: by all senders, and behind the queue for each output that had no room.
@@ -85,6 +98,11 @@ impl Sender {
 }
 
 impl Queue {
+    /// What outputs add to for alerts that wait for them.
+    pub fn waiting(&self) -> Waiting {
+        self.waiting.clone()
+    }
+
     /// Counts an alert that an output had no room for.
     pub fn count_dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +113,7 @@ impl Queue {
     pub fn next(&self, timeout: Duration) -> Result<Message, RecvTimeoutError> {
         let message = self.queue.recv_timeout(timeout);
         if let Ok(Message::Alert { .. }) = &message {
-            self.passed[1].fetch_add(1, Ordering::Relaxed);
+            self.waiting.add(-1);
         }
         message
     }

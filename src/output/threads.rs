@@ -4,17 +4,17 @@
 //! dropped for it alone, counted and told. An output that fails says so once, and again when it works.
 
 use super::channel::Channel;
-use super::queue::{DEFAULT_CAPACITY, Message, Queue};
+use super::queue::{DEFAULT_CAPACITY, Message, Queue, Waiting};
 use crate::rules::Priority;
 use crate::sensor::log::{self, Level};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Buffered output is written at this size, or after a second.
+/// Buffered output is written at this size, or when its oldest line is a second old.
 const BUFFER: usize = 64 * 1024;
 const LONGEST_BUFFERED: Duration = Duration::from_secs(1);
 
@@ -35,11 +35,20 @@ struct State {
     /// Milliseconds since the start at which the write in progress began, plus 1; 0: none.
     busy_since: AtomicU64,
     /// Alerts that wait, the one being written included.
-    waiting: AtomicU64,
+    waiting: AtomicI64,
+    /// The same of all outputs and of the queue before them.
+    all_waiting: Waiting,
     /// Alerts that the channel could not take.
     failed: AtomicU64,
     /// Alerts that there was no room for.
     dropped: AtomicU64,
+}
+
+impl State {
+    fn wait(&self, alerts: i64) {
+        self.waiting.fetch_add(alerts, Ordering::Relaxed);
+        self.all_waiting.add(alerts);
+    }
 }
 
 #[derive(Debug)]
@@ -72,7 +81,8 @@ impl Output {
         let (mut lanes, mut gates) = (Vec::new(), Vec::new());
         for channel in channels {
             let (sender, items) = sync_channel(capacity);
-            let (name, state) = (channel.name(), Arc::<State>::default());
+            let name = channel.name();
+            let state = Arc::new(State { all_waiting: queue.waiting(), ..State::default() });
             gates.push(Gate { name: name.clone(), sender, state: state.clone(), full_since: None, reopen: false });
             let mut writer = Writer { channel, has_failed: false, state: state.clone(), started };
             let thread =
@@ -116,8 +126,8 @@ impl Output {
         for lane in &self.lanes {
             let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             let (dropped, failed) = (count(&lane.state.dropped), count(&lane.state.failed));
-            let waiting = if lane.thread.is_finished() { 0 } else { count(&lane.state.waiting) };
-            if dropped + failed + waiting > 0 {
+            let waiting = if lane.thread.is_finished() { 0 } else { lane.state.waiting.load(Ordering::Relaxed) };
+            if dropped + failed > 0 || waiting > 0 {
                 complete = false;
                 log::write(
                     Level::Error,
@@ -148,7 +158,7 @@ struct Gate {
 impl Gate {
     /// False: there was no room.
     fn offer(&mut self, item: Item, patient: bool) -> bool {
-        self.state.waiting.fetch_add(1, Ordering::Relaxed);
+        self.state.wait(1);
         let sent = if patient { self.sender.send(item).is_ok() } else { self.sender.try_send(item).is_ok() };
         if sent {
             if let Some(before) = self.full_since.take() {
@@ -160,7 +170,7 @@ impl Gate {
             }
             return true;
         }
-        self.state.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.state.wait(-1);
         let before = self.state.dropped.fetch_add(1, Ordering::Relaxed);
         if self.full_since.is_none() {
             self.full_since = Some(before);
@@ -205,14 +215,20 @@ impl Writer {
     fn run(&mut self, items: &Receiver<Item>, buffered: bool) {
         let buffered = buffered && self.channel.is_stream();
         let (mut lines, mut priorities) = (Vec::new(), Vec::new());
+        let mut oldest = Instant::now();
         loop {
-            let item = items.recv_timeout(LONGEST_BUFFERED);
+            let patience = if lines.is_empty() { Duration::ZERO } else { oldest.elapsed() };
+            let item = items.recv_timeout(LONGEST_BUFFERED.saturating_sub(patience));
             if let Ok(Item::Alert(line, priority)) = &item {
+                if lines.is_empty() {
+                    oldest = Instant::now();
+                }
                 lines.extend_from_slice(line);
                 lines.push(b'\n');
                 priorities.push(*priority);
             }
-            let waits = buffered && matches!(item, Ok(Item::Alert(..))) && lines.len() < BUFFER;
+            let room = lines.len() < BUFFER && oldest.elapsed() < LONGEST_BUFFERED;
+            let waits = buffered && matches!(item, Ok(Item::Alert(..))) && room;
             if !lines.is_empty() && !waits {
                 self.write(&lines, &priorities);
                 lines.clear();
@@ -242,7 +258,7 @@ impl Writer {
         self.state.busy_since.store(self.started.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
         let result = self.channel.write(lines, priorities);
         self.state.busy_since.store(0, Ordering::Relaxed);
-        self.state.waiting.fetch_sub(priorities.len() as u64, Ordering::Relaxed);
+        self.state.wait(-(priorities.len() as i64));
         match &result {
             Ok(()) if !self.has_failed => {}
             Ok(()) => log::write(Level::Notice, format_args!("output to {} works again", self.channel.name())),

@@ -89,6 +89,21 @@ fn a_program_that_dies_is_started_again() {
     until(|| output.is_finished());
 }
 
+/// Lines that come one by one, faster than the buffer is written by itself, are written all the same.
+#[test]
+fn buffered_lines_are_written_within_seconds() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("events.txt");
+    let (sender, output) = start(vec![file(path.clone())], 1000, true);
+    until(|| {
+        sender.alert(b"again", Priority::Notice);
+        thread::sleep(LONGEST_BUFFERED / 20);
+        fs::read_to_string(&path).is_ok_and(|text| !text.is_empty())
+    });
+    drop(sender);
+    assert!(output.finish(LONG));
+}
+
 /// One output never takes anything; the other gets every alert, and what the first did not get is counted for it.
 #[test]
 fn a_stuck_output_costs_the_others_nothing() {
@@ -111,6 +126,7 @@ fn a_stuck_output_costs_the_others_nothing() {
     // One is being written, ten wait.
     assert_eq!(lost, [(489, 0), (0, 0)]);
     assert_eq!(sender.dropped(), 489);
+    until(|| sender.waiting() == 11);
     drop(sender);
     assert!(!output.is_finished());
     // Lets the program go, as often as it is started.
