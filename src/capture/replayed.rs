@@ -67,7 +67,7 @@ impl<'r> Replayed<'r> {
     }
 
     fn main(&self) -> Option<(i64, &'r Fd)> {
-        let number = self.subject.fd?;
+        let number = self.subject.fd.filter(|number| *number >= 0 || self.subject.fd_of_failure)?;
         Some((number, self.fd(number)?))
     }
 }
@@ -319,6 +319,7 @@ impl Payload for Replayed<'_> {
         let here = own.and_then(|fd| ev.payload().event.signed(usize::from(fd))) == Some(i64::from(libc::AT_FDCWD));
         let base = match def.name {
             "openat" | "openat2" if ev.payload().ret() < 0 => return Some(path::UNKNOWN_DIR),
+            "mount" if given.is_empty() => return Some(given),
             "open" | "renameat" | "linkat" => ev.cwd(),
             "symlinkat" if own.is_none() => path::UNKNOWN_DIR,
             // The directory is looked for among the event's descriptors, where this number is none.

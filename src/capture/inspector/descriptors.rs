@@ -122,6 +122,7 @@ impl Inspector {
             // Falco has a descriptor of a failure too, under its number.
             Action::Memfd if result < 0 => {
                 subject.fd = Some(result);
+                subject.fd_of_failure = true;
                 self.fds_mut(id).set(result, Fd::of(FdKind::Unknown));
             }
             Action::Memfd => {

@@ -150,6 +150,8 @@ pub struct Subject {
     pub thread: Option<ThreadId>,
     /// The descriptor's number; None when the event is not about one.
     pub fd: Option<i64>,
+    /// Its number is an error's, and there is a descriptor all the same.
+    pub fd_of_failure: bool,
     /// The event gave the descriptor its name.
     pub renamed: bool,
     /// Rules do not see it.

@@ -149,8 +149,6 @@ impl<'r, P: Payload> View<'r, P> {
             Arg::Number(n) if is_signed(param.ty) => Value::I64(n as i64),
             Arg::Number(n) => Value::U64(n),
             Arg::Text([]) | Arg::Bytes([]) => return None,
-            // A number that is not there.
-            Arg::Text(_) if is_number(param.ty) => Value::U64(0),
             Arg::Text(text) => Value::Str(text),
             Arg::Bytes(bytes) => Value::Bytes(bytes),
             Arg::Errno(n) | Arg::Signal(n) => Value::U64(n),
