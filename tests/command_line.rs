@@ -135,10 +135,10 @@ fn the_module_is_asked_for() {
 #[test]
 fn a_dry_run_names_what_has_no_effect() {
     let folder = Folder::new();
-    folder.write("c.yaml", "http_output: {enabled: true}\nunknown_key: 1\nrules_files: [r.yaml]\n");
+    folder.write("c.yaml", "engine: {kmod: {drop_failed_exit: true}}\nunknown_key: 1\nrules_files: [r.yaml]\n");
     let (status, out, err) = folder.run(&["-c", "c.yaml", "--dry-run"]);
     assert_eq!((status, out.as_str()), (0, ""), "{err}");
-    assert!(err.contains("c.yaml:1:15: http_output.enabled: this version does not have that yet"), "{err}");
+    assert!(err.contains("c.yaml:1:17: engine.kmod.drop_failed_exit: this version does not have that yet"), "{err}");
     assert!(err.contains("c.yaml:2:1: unknown key 'unknown_key', ignored"), "{err}");
     assert!(err.contains("1 of 1 rules run, 1 system calls are captured"), "{err}");
 }

@@ -595,7 +595,14 @@ fn an_event_of_a_lost_task_has_placeholders() {
     let mut world = World::new();
     check(
         &mut world,
-        &EventSpec::new("kill").arg(0, 1),
-        &[("proc.name", "<NA>"), ("proc.cmdline", "<NA>"), ("proc.pid", "-"), ("user.name", "-"), ("evt.arg.pid", "1")],
+        // No process has this number.
+        &EventSpec::new("kill").arg(0, 99_999_999),
+        &[
+            ("proc.name", "<NA>"),
+            ("proc.cmdline", "<NA>"),
+            ("proc.pid", "-"),
+            ("user.name", "-"),
+            ("evt.arg.pid", "99999999"),
+        ],
     );
 }
