@@ -48,7 +48,7 @@ RECORDING = "/tmp/recording.scap"
 NOT_IN_CAPTURES = ("proc.exe_ino.ctime_duration_", "container.start_ts", "fd.lport", "fd.rport", "fd.lip", "fd.rip")
 CONTAINER = "c0ffee0123456789" * 4
 # Seconds. Generous: the guest is emulated.
-READY, SYNC, ACTION, STOP = 120, 60, 120, 30
+READY, SYNC, ACTION, STOP = 120, 60, 300, 30
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C", "TERM": "dumb"}
 
