@@ -225,6 +225,16 @@ static inline void fsn_vm_flags(struct vm_area_struct *vma, unsigned long set, u
 #endif
 }
 
+/* Pages that can be had without swapping: si_mem_available, 4.6. Before that nobody tells. */
+static inline long fsn_pages_available(void)
+{
+#if FSN_KERNEL(4, 6)
+	return si_mem_available();
+#else
+	return LONG_MAX;
+#endif
+}
+
 /* access_ok lost its type in 5.0. */
 static inline bool fsn_access_ok(const void __user *from, unsigned long len)
 {

@@ -27,6 +27,7 @@ static atomic_t next_epoch = ATOMIC_INIT(0);
 
 #define CONSUMER_PAGES	DIV_ROUND_UP(sizeof(struct fsn_consumer), PAGE_SIZE)
 #define PRODUCER_PAGES	DIV_ROUND_UP(sizeof(struct fsn_producer), PAGE_SIZE)
+#define RESERVE		16	/* one of so many parts of the host's memory is left to others */
 
 struct fsn_ring *fsn_ring_of(unsigned int cpu)
 {
@@ -260,9 +261,11 @@ static void ring_free(struct fsn_ring *ring)
 
 	if (ring->map)
 		vunmap(ring->map);
-	for (i = 0; ring->pages && i < ring->npages; i++)
+	for (i = 0; ring->pages && i < ring->npages; i++) {
+		cond_resched();
 		if (ring->pages[i])
 			put_page(ring->pages[i]);	/* a mapping that outlives us keeps its own */
+	}
 	vfree(ring->pages);
 	vfree(ring->slots);
 	ring->map = NULL;
@@ -273,28 +276,47 @@ static void ring_free(struct fsn_ring *ring)
 	ring->data = NULL;
 }
 
+/*
+ * Whether so many pages can be had and the host keeps some. A ring that is too large is the consumer's mistake: an error, no
+ * reason to kill somebody for memory, nor to reclaim the last pages one by one.
+ */
+static bool memory_for(unsigned int pages)
+{
+	struct sysinfo info;
+
+	si_meminfo(&info);
+	return fsn_pages_available() - (long)pages >= (long)(info.totalram / RESERVE);
+}
+
 /**
  * fsn_ring_attach - give a CPU's ring its memory and let the probes use it
  * @ring: a ring that is not live
  * @bytes: size of the data area, a power of two of at least a page
  *
- * Return: 0 or -ENOMEM, with nothing left allocated.
+ * Return: 0, -ENOMEM or, when the caller is being killed, -EINTR, with nothing left allocated.
  */
 int fsn_ring_attach(struct fsn_ring *ring, u32 bytes)
 {
 	unsigned int head = CONSUMER_PAGES + PRODUCER_PAGES;
 	struct page **twice;
+	int err = -ENOMEM;
 	unsigned int i;
 
 	ring->data_pages = bytes >> PAGE_SHIFT;
 	ring->npages = head + ring->data_pages;
+	if (!memory_for(ring->npages))
+		return -ENOMEM;
 	ring->pages = vzalloc((ring->npages) * sizeof(*ring->pages));
 	ring->slots = vzalloc((FSN_SLOTS) * sizeof(*ring->slots));
 	twice = vzalloc((ring->npages + ring->data_pages) * sizeof(*twice));
 	if (!ring->pages || !ring->slots || !twice)
 		goto fail;
-	/* a ring that is too large is the consumer's mistake: an error, no reason to kill somebody for memory */
 	for (i = 0; i < ring->npages; i++) {
+		cond_resched();
+		if (fatal_signal_pending(current)) {
+			err = -EINTR;
+			goto fail;
+		}
 		ring->pages[i] = alloc_pages_node(cpu_to_node(ring->cpu),
 						  GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN |
 						  __GFP_NORETRY, 0);
@@ -325,7 +347,7 @@ int fsn_ring_attach(struct fsn_ring *ring, u32 bytes)
 fail:
 	vfree(twice);
 	ring_free(ring);
-	return -ENOMEM;
+	return err;
 }
 
 /* Takes the ring from the probes and frees its memory. process, may wait for a grace period. */
@@ -369,6 +391,7 @@ int fsn_ring_mmap(struct fsn_ring *ring, struct vm_area_struct *vma, bool produc
 	for (i = 0; i < pages; i++) {
 		unsigned int p = first + i;
 
+		cond_resched();
 		if (p >= ring->npages)
 			p -= ring->data_pages;
 		err = vm_insert_page(vma, vma->vm_start + i * PAGE_SIZE, ring->pages[p]);
