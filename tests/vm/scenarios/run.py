@@ -30,6 +30,7 @@ import os
 import queue
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,10 @@ import time
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+
+import guest  # noqa: E402
+
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 WORK = "/run/act"  # a tmpfs of its own, so that what is executed here is in no overlay
 SENTINEL = "scn-sentinel"
@@ -90,10 +95,7 @@ def prepare():
     for name in ("file/etc", "www/html", "image"):
         os.makedirs(f"{WORK}/{name}", exist_ok=True)
     os.makedirs("/dev/shm/act", exist_ok=True)
-    compiler = os.environ.get("CC", "gcc")
-    subprocess.run(
-        [compiler, "-O1", "-Wall", "-static", "-o", f"{WORK}/act", f"{HERE}/act.c"], check=True, stdin=subprocess.DEVNULL
-    )
+    shutil.copy(guest.compiled("act"), f"{WORK}/act")
     network()
 
 
