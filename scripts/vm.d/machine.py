@@ -26,7 +26,7 @@ class Result:
 
 
 def command_line(options, vmlinux, initramfs, console, shares, ports):
-    accel = "tcg,thread=single" if options.icount else "tcg,thread=multi"
+    accel = "tcg,thread=single" if options.icount or options.one_thread else "tcg,thread=multi"
     words = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]
     words += ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
     words += ["-machine", "q35", "-cpu", "max,la57=off", "-accel", accel]
