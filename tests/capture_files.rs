@@ -5,7 +5,7 @@
 
 use falco_sensor::capture::{
     CaptureError, EventBuf, FdEntry, FdKind, Group, Interface, Machine, Metadata, ProcessEntry, Reader, Replay, User,
-    Writer,
+    Writer, bounds,
 };
 use falco_sensor::event::types::{Age, EVENTS, EventCode};
 use proptest::collection::vec;
@@ -459,6 +459,52 @@ proptest! {
 fn whole_captures_stay_within_the_memory_that_damaged_ones_may_take() {
     let events = |bytes: &Vec<u8>| replay(bytes.clone()).unwrap_or_else(|error| panic!("{error}"));
     assert!(WHOLE.iter().map(events).sum::<u64>() > 0);
+}
+
+/// The exit event of a call, with these parameters.
+fn call(name: &str, time: u64, tid: i64, values: &[(&str, i64)]) -> EventBuf {
+    let codes = falco_sensor::event::types::codes_of_event(name);
+    let code = codes.iter().copied().filter(|code| code.info().age == Age::Current && !code.is_enter()).max();
+    let code = code.expect("an event");
+    let mut event = EventBuf::new(code, time, tid);
+    for param in &falco_sensor::event::params::event(code).expect("a schema").params {
+        let given = values.iter().find(|(name, _)| *name == param.name).map_or(0, |(_, value)| *value);
+        event.push(&given.to_le_bytes()[..usize::from(param.width)]);
+    }
+    event
+}
+
+/// A process with as many descriptors as are kept forks again and again, and each child changes its table: what is shared is not
+/// copied without end.
+#[test]
+fn children_of_a_process_with_many_descriptors_take_bounded_memory() {
+    const CHILDREN: i64 = 20_000;
+    let first = ProcessEntry { tid: 1, pid: 1, vtid: 1, vpid: 1, ..ProcessEntry::default() };
+    let file = |fd| FdEntry { fd, kind: FdKind::File, name: format!("/{fd}").into_bytes(), ..FdEntry::default() };
+    let fds = vec![(1, (0..bounds::FDS as i64).map(file).collect())];
+    let metadata = Metadata { processes: vec![first], fds, ..Metadata::default() };
+    let events = (1000..1000 + CHILDREN).flat_map(|child| {
+        let time = child as u64;
+        [call("clone", time, 1, &[("res", child), ("tid", 1), ("pid", 1)]), call("close", time, child, &[("fd", 7)])]
+    });
+    let bytes = written(&vec![(metadata, events.collect())], false);
+    let len = bytes.len() as i64;
+    let ((count, known, room, refused), most) = most_held(move || {
+        let mut replay =
+            Replay::new(Reader::new(Cursor::new(bytes), false, Path::new("memory")).expect("a capture"), 0);
+        let mut count = 0;
+        while replay.next().expect("a whole capture").is_some() {
+            count += 1;
+        }
+        let state = replay.state();
+        let known = |tid| state.threads().find(tid).map(|id| (state.fd(id, 7).is_some(), state.fd(id, 8).is_some()));
+        (count, [known(1), known(1000)], state.room().bytes(), state.room().refused())
+    });
+    assert_eq!(count, 2 * CHILDREN);
+    // The first child's is a copy without the closed one, the parent's what it was.
+    assert_eq!(known, [Some((true, true)), Some((false, true))]);
+    assert!(room <= bounds::FD_TABLES && refused > 0, "{room} bytes, {refused} refused");
+    assert!(most <= bounds::FD_TABLES as i64 + BUFFERS + FOR_EACH_BYTE * len, "{most} bytes were held for {len}");
 }
 
 /// What was whole before the end is delivered, and the message says where the end is.

@@ -16,7 +16,10 @@ pub const PENDING_ENTERS: usize = 65_536;
 pub const THREADS: usize = 262_144;
 /// Descriptors of one process, as in Falco; further ones are not known.
 pub const FDS: usize = 4096;
-/// comm, exe, paths in lists.
+/// Bytes of the tables of all processes: one that is forked shares its maker's until either changes it. What finds no room is not
+/// known and counted.
+pub const FD_TABLES: usize = 128 << 20;
+/// comm, exe, paths in lists; names of unix sockets and memory files.
 pub const TEXT: usize = 1024;
 /// Arguments, environment and control groups in lists.
 pub const LONG_TEXT: usize = 4096;

@@ -139,7 +139,7 @@ fn descriptor(number: i64, fd: &Fd) -> Descriptor<'_> {
         number: number as i32,
         kind: kind(fd.kind),
         path: &fd.name,
-        given: &fd.name_raw,
+        given: fd.name_raw.as_deref().unwrap_or_default(),
         dev: fd.dev,
         ino: fd.ino,
         upper_layer: fd.upper_layer,

@@ -108,6 +108,15 @@ pub fn run(
     if refused > 0 {
         log::write(Level::Warning, format_args!("{refused} threads were not kept: the table of threads was full"));
     }
+    let refused = replay.state().room().refused();
+    if refused > 0 {
+        log::write(
+            Level::Warning,
+            format_args!(
+                "descriptors were forgotten or not kept {refused} times: their tables were full; fd.* of these has no value"
+            ),
+        );
+    }
     // Whoever read the alerts may be gone.
     let forms = plan.forms.iter().zip(&matches);
     let fired = forms.filter_map(|(form, count)| form.as_ref().map(|form| (form.name.as_str(), form.priority, *count)));

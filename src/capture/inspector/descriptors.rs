@@ -1,6 +1,6 @@
 //! What events do to descriptors.
 
-use super::fd::{Fd, ICMP, RAW, Role, TCP, UDP};
+use super::fd::{Fd, ICMP, RAW, Role, Slot, TCP, UDP, bounded};
 use super::processes::Named;
 use super::thread::ThreadId;
 use super::{Action, After, Column, Inspector, Subject, column};
@@ -13,6 +13,7 @@ use crate::event::path;
 use crate::event::record::Address as Asked;
 use bumpalo::Bump;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
 
 /// Falco's `F_DUPFD`, `F_DUPFD_CLOEXEC`, `F_SETFD`.
 const F_DUPFD: u64 = 1;
@@ -104,11 +105,13 @@ impl Inspector {
                 if named.unsigned(Column::Flags).unwrap_or(0) & CLOSE_RANGE_CLOEXEC == 0 {
                     self.fds_mut(id).retain(|number, _| !(first..=last).contains(&number));
                 } else {
-                    let fds = self.fds_mut(id).iter_mut();
-                    fds.filter(|(n, _)| (first..=last).contains(n)).for_each(|(_, fd)| fd.close_on_exec = true);
+                    self.fds_mut(id).close_range_on_exec(&(first..=last));
                 }
             }
-            Action::Socket => self.made(id, result, Some(socket_of(&named)), subject),
+            Action::Socket => {
+                let close_on_exec = named.unsigned(Column::Type).unwrap_or(0) as i32 & libc::SOCK_CLOEXEC != 0;
+                self.made(id, result, socket_of(&named), close_on_exec, subject);
+            }
             Action::Make(kind) => {
                 // A process's descriptor is called after the process.
                 let name = match named.signed(Column::Pid) {
@@ -117,18 +120,18 @@ impl Inspector {
                 };
                 let close_on_exec = named.unsigned(Column::Flags).is_some_and(|flags| flags & (O_CLOEXEC | 1) != 0);
                 subject.renamed = result >= 0 && !name.is_empty();
-                self.made(id, result, Some(Fd { name, close_on_exec, ..Fd::of(kind) }), subject);
+                self.made(id, result, Fd { name, ..Fd::of(kind) }, close_on_exec, subject);
             }
             // Falco has a descriptor of a failure too, under its number.
             Action::Memfd if result < 0 => {
                 subject.fd = Some(result);
                 subject.fd_of_failure = true;
-                self.fds_mut(id).set(result, Fd::of(FdKind::Unknown));
+                self.keep(id, result, Fd::of(FdKind::Unknown), false);
             }
             Action::Memfd => {
-                let name = named.text(Column::Name).unwrap_or_default().to_vec();
+                let name = bounded(named.text(Column::Name).unwrap_or_default()).to_vec();
                 let close_on_exec = named.unsigned(Column::Flags).unwrap_or(0) & 1 != 0;
-                self.made(id, result, Some(Fd { name, close_on_exec, ..Fd::of(FdKind::Memfd) }), subject);
+                self.made(id, result, Fd { name, ..Fd::of(FdKind::Memfd) }, close_on_exec, subject);
                 subject.renamed = result >= 0;
             }
             Action::PidfdGetfd if result >= 0 => {
@@ -136,19 +139,18 @@ impl Inspector {
                 let pidfd = named.signed(Column::PidFd).and_then(|fd| self.fd(id, fd));
                 let pid = pidfd
                     .and_then(|fd| std::str::from_utf8(fd.name.strip_prefix(b"/proc/")?).ok()?.parse::<i64>().ok());
-                let other =
-                    pid.and_then(|pid| self.threads.find(pid)).and_then(|other| self.fd(other, target)).cloned();
-                self.made(id, result, other, subject);
+                let other = pid.and_then(|pid| self.threads.find(pid));
+                let slot = other.and_then(|other| self.fds(other).slot(target)).cloned();
+                self.copied(id, result, slot, subject);
             }
             Action::Dup if result >= 0 => {
-                let old = named.signed(Column::OldFd).and_then(|fd| self.fd(id, fd)).cloned();
-                let cloexec = named.unsigned(Column::Flags).unwrap_or(0) & O_CLOEXEC != 0;
+                let old = named.signed(Column::OldFd).and_then(|fd| self.fds(id).slot(fd)).cloned();
+                let close_on_exec = named.unsigned(Column::Flags).unwrap_or(0) & O_CLOEXEC != 0;
                 if old.is_none() {
                     subject.fd = named.signed(Column::OldFd);
                     return;
                 }
-                let copy = old.map(|fd| Fd { close_on_exec: cloexec, ..fd });
-                self.made(id, result, copy, subject);
+                self.copied(id, result, old.map(|slot| Slot { close_on_exec, ..slot }), subject);
             }
             Action::Dup => subject.fd = named.signed(Column::OldFd),
             Action::Fcntl => self.controlled(&named, id, subject),
@@ -156,18 +158,18 @@ impl Inspector {
                 let unix = (named.unsigned(Column::Source).unwrap_or(0), named.unsigned(Column::Peer).unwrap_or(0));
                 let cloexec = named.unsigned(Column::Type).unwrap_or(0) & libc::SOCK_CLOEXEC as u64 != 0;
                 for (number, unix) in [(Column::Fd1, unix), (Column::Fd2, (unix.1, unix.0))] {
-                    let fd = Fd { unix, close_on_exec: cloexec, ..Fd::of(FdKind::Unix) };
+                    let fd = Fd { unix, ..Fd::of(FdKind::Unix) };
                     let number = named.signed(number).unwrap_or(-1);
-                    self.made(id, number, Some(fd), subject);
+                    self.made(id, number, fd, cloexec, subject);
                 }
             }
             Action::Pipe if result >= 0 => {
                 let ino = named.unsigned(Column::Ino).unwrap_or(0);
                 let cloexec = named.unsigned(Column::Flags).unwrap_or(0) & O_CLOEXEC != 0;
                 for number in [Column::Fd1, Column::Fd2] {
-                    let fd = Fd { ino, close_on_exec: cloexec, ..Fd::of(FdKind::Fifo) };
+                    let fd = Fd { ino, ..Fd::of(FdKind::Fifo) };
                     let number = named.signed(number).unwrap_or(-1);
-                    self.made(id, number, Some(fd), subject);
+                    self.made(id, number, fd, cloexec, subject);
                 }
             }
             Action::Bind if result >= 0 => self.bound(&named, id, subject),
@@ -180,16 +182,23 @@ impl Inspector {
         }
     }
 
-    /// A call made a descriptor: `fd` when it is known what it is.
-    fn made(&mut self, id: ThreadId, number: i64, fd: Option<Fd>, subject: &mut Subject) {
+    /// A call made a descriptor.
+    fn made(&mut self, id: ThreadId, number: i64, fd: Fd, close_on_exec: bool, subject: &mut Subject) {
+        self.copied(id, number, Some(Slot { fd: Rc::new(fd), close_on_exec }), subject);
+    }
+
+    /// A call made a copy of a descriptor. One of a descriptor that is not known leaves what is known of its number, as in Falco.
+    fn copied(&mut self, id: ThreadId, number: i64, slot: Option<Slot>, subject: &mut Subject) {
         subject.fd = Some(number);
-        if number < 0 {
-            return;
+        if number >= 0
+            && let Some(slot) = slot
+        {
+            self.fds_mut(id).set(number, slot);
         }
-        // A copy of one that is not known leaves what is known of its number, as in Falco.
-        if let Some(fd) = fd {
-            self.fds_mut(id).set(number, fd);
-        }
+    }
+
+    fn keep(&mut self, id: ThreadId, number: i64, fd: Fd, close_on_exec: bool) {
+        self.fds_mut(id).set(number, Slot { fd: Rc::new(fd), close_on_exec });
     }
 
     fn opened(&mut self, event: &Event<'_>, id: ThreadId, subject: &mut Subject) {
@@ -225,16 +234,15 @@ impl Inspector {
         let fd = Fd {
             kind: if flags & open_bit::DIRECTORY != 0 { FdKind::Directory } else { FdKind::File },
             name,
-            name_raw: path::single_slashes(given, &arena).to_vec(),
+            name_raw: Some(path::single_slashes(given, &arena).into()),
             open_flags: flags,
             dev: named.unsigned(Column::Dev).unwrap_or(0) as u32,
             ino: named.unsigned(Column::Ino).unwrap_or(0),
-            close_on_exec: u64::from(flags) & O_CLOEXEC != 0,
             upper_layer: layers & open_bit::UPPER_LAYER != 0,
             lower_layer: layers & open_bit::LOWER_LAYER != 0,
             ..Fd::default()
         };
-        self.fds_mut(id).set(number, fd);
+        self.keep(id, number, fd, u64::from(flags) & O_CLOEXEC != 0);
         subject.renamed = true;
     }
 
@@ -258,14 +266,12 @@ impl Inspector {
         match command {
             F_DUPFD | F_DUPFD_CLOEXEC if result >= 0 => {
                 let close_on_exec = command == F_DUPFD_CLOEXEC;
-                let copy = self.fd(id, number).cloned().map(|fd| Fd { close_on_exec, ..fd });
-                self.made(id, result, copy, subject);
+                let copy = self.fds(id).slot(number).map(|slot| Slot { fd: slot.fd.clone(), close_on_exec });
+                self.copied(id, result, copy, subject);
             }
             F_SETFD if result >= 0 => {
                 let on = named.unsigned(Column::Arg).unwrap_or(0) & 1 != 0;
-                if let Some(fd) = self.fds_mut(id).get_mut(number) {
-                    fd.close_on_exec = on;
-                }
+                self.fds_mut(id).close_on_exec(number, on);
             }
             _ => {}
         }
@@ -288,7 +294,7 @@ impl Inspector {
             }
             Some(Asked::Unix(path)) => {
                 fd.name.clear();
-                fd.name.extend_from_slice(path);
+                fd.name.extend_from_slice(bounded(path));
             }
             None => return,
         }
@@ -350,8 +356,7 @@ impl Inspector {
             }
         }
         let cloexec = named.unsigned(Column::Flags).unwrap_or(0) & (O_CLOEXEC | libc::SOCK_CLOEXEC as u64) != 0;
-        fd.close_on_exec = cloexec;
-        self.fds_mut(id).set(number, fd);
+        self.keep(id, number, fd, cloexec);
         subject.renamed = true;
     }
 
@@ -450,7 +455,6 @@ fn socket_of(named: &Named<'_>) -> Fd {
         (libc::SOCK_RAW, _) => RAW,
         _ => 0,
     };
-    let close_on_exec = kind & libc::SOCK_CLOEXEC != 0;
     let kind = match domain {
         libc::AF_INET => FdKind::Ipv4,
         libc::AF_INET6 => FdKind::Ipv6,
@@ -459,7 +463,7 @@ fn socket_of(named: &Named<'_>) -> Fd {
         _ => FdKind::Unknown,
     };
     let l4 = if matches!(kind, FdKind::Ipv4 | FdKind::Ipv6) { l4 } else { 0 };
-    Fd { l4, close_on_exec, ..Fd::of(kind) }
+    Fd { l4, ..Fd::of(kind) }
 }
 
 /// Gives a socket its ends, client first.

@@ -24,7 +24,8 @@ use crate::event::exec::Execs;
 use crate::event::params;
 use crate::event::types::{Age, EVENTS, EventCode, Origin, flag};
 use crate::event::view::Host;
-use fd::{Fd, FdTable};
+use fd::{Fd, FdTable, FdsMut, Room, Slot};
+use std::rc::Rc;
 use std::sync::LazyLock;
 use thread::{Thread, ThreadId, Threads};
 
@@ -174,6 +175,7 @@ enum After {
 #[derive(Debug)]
 pub struct Inspector {
     threads: Threads,
+    room: Rc<Room>,
     /// Calls that have begun, by thread, of those events that tell what the kernel read first.
     enters: hashbrown::HashMap<i64, EventBuf>,
     /// When each CPU took up another thread last.
@@ -202,6 +204,7 @@ impl Inspector {
         let clock = Clock { wall_minus_module: 0, wall_minus_boot: 0, utc_offset };
         Inspector {
             threads: Threads::default(),
+            room: Rc::default(),
             enters: hashbrown::HashMap::new(),
             switches: hashbrown::HashMap::new(),
             host: Host::new(Users::none(), clock, "", 0),
@@ -237,7 +240,10 @@ impl Inspector {
         for (tid, entries) in fds {
             let Some(id) = self.threads.find(tid) else { continue };
             let table = &mut self.threads.get_mut(id).fds;
-            entries.into_iter().for_each(|entry| table.set(entry.fd, Fd::listed(entry)));
+            for entry in entries {
+                let slot = |fd| Slot { fd: Rc::new(fd), close_on_exec: false };
+                FdsMut { table: &mut *table, room: &self.room }.set(entry.fd, slot(Fd::listed(entry)));
+            }
         }
         self.count_threads();
     }
@@ -251,7 +257,7 @@ impl Inspector {
     /// Adds a descriptor to a thread's process.
     pub fn add_fd(&mut self, tid: i64, number: i64, fd: Fd) {
         if let Some(id) = self.threads.find(tid) {
-            self.fds_mut(id).set(number, fd);
+            self.fds_mut(id).set(number, Slot { fd: Rc::new(fd), close_on_exec: false });
         }
     }
 
@@ -291,9 +297,14 @@ impl Inspector {
         &self.threads.get(self.threads.owner_of_fds(id)).fds
     }
 
-    fn fds_mut(&mut self, id: ThreadId) -> &mut FdTable {
+    fn fds_mut(&mut self, id: ThreadId) -> FdsMut<'_> {
         let owner = self.threads.owner_of_fds(id);
-        &mut self.threads.get_mut(owner).fds
+        FdsMut { table: &mut self.threads.get_mut(owner).fds, room: &self.room }
+    }
+
+    /// What all tables of descriptors take.
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     /// A descriptor of a thread's process.

@@ -1,6 +1,7 @@
 //! What events do to threads: clone, exec, exit, and changes of their properties.
 
 use super::descriptors::is_given;
+use super::fd::FdsMut;
 use super::thread::{
     CLONE_CHILD_IN_PIDNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_PARENT, CLONE_THREAD, CLONE_VFORK, Image, Thread,
     ThreadId, comm_of, without_slash,
@@ -259,7 +260,7 @@ impl Inspector {
         if thread.vtid < 0 {
             (thread.vtid, thread.vpid) = (thread.tid, thread.pid);
         }
-        thread.fds.retain(|_, fd| !fd.close_on_exec);
+        FdsMut { table: &mut thread.fds, room: &self.room }.retain(|_, slot| !slot.close_on_exec);
         thread.threads = 1;
         thread.touch();
         thread.family_version += 1;
