@@ -7,6 +7,7 @@ use super::inspector::fd::{Fd, ICMP, RAW, Role, TCP, UDP};
 use super::inspector::thread::ThreadId;
 use super::inspector::{CapturedTuple, Subject, address, tuple};
 use super::meta::{Address, FdKind};
+use crate::enrich::runtime::Described;
 use crate::enrich::users::{UNKNOWN, Users};
 use crate::event::params::{Family, Param};
 use crate::event::path;
@@ -340,6 +341,10 @@ impl Payload for Replayed<'_> {
             Some(container) => ev.payload().state.users_of_container(container),
             None => &ev.payload().state.host().users,
         }
+    }
+
+    fn described<'a>(ev: &'a View<'_, Self>, id: &[u8]) -> Option<&'a Described> {
+        ev.payload().state.containers().find(id)
     }
 
     fn gauge(ev: &View<'_, Self>, gauge: Gauge) -> Option<u64> {

@@ -3,4 +3,5 @@
 //! Nothing here is asked on the path of an event beyond a look-up in memory.
 
 pub mod container;
+pub mod runtime;
 pub mod users;

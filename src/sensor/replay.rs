@@ -117,6 +117,13 @@ pub fn run(
             ),
         );
     }
+    let refused = replay.state().containers().refused;
+    if refused > 0 {
+        log::write(
+            Level::Warning,
+            format_args!("{refused} descriptions of containers were not kept: there was no room for more"),
+        );
+    }
     // Whoever read the alerts may be gone.
     let forms = plan.forms.iter().zip(&matches);
     let fired = forms.filter_map(|(form, count)| form.as_ref().map(|form| (form.name.as_str(), form.priority, *count)));

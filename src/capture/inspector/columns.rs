@@ -24,7 +24,8 @@ VmSize = "vm_size", VmRss = "vm_rss", VmSwap = "vm_swap", Option = "option", Arg
 Home = "home", Shell = "shell", Exe = "exe", Args = "args", Ptid = "ptid",
 FdLimit = "fdlimit", PfMajor = "pgft_maj", PfMinor = "pgft_min", Comm = "comm", Cgroups = "cgroups", Vtid = "vtid", Vpid = "vpid",
 PidnsInitStart = "pidns_init_start_ts", Env = "env", Tty = "tty", Vpgid = "vpgid", Pgid = "pgid", LoginUid = "loginuid", ExeIno = "exe_ino",
-ExeCtime = "exe_ino_ctime", ExeMtime = "exe_ino_mtime", TrustedExepath = "trusted_exepath", Filename = "filename",
+ExeCtime = "exe_ino_ctime", ExeMtime = "exe_ino_mtime", TrustedExepath = "trusted_exepath", Filename = "filename", Json = "json",
+Data = "data",
 }
 
 /// Index of a parameter of an event; None when it has none of this name.

@@ -18,6 +18,7 @@ pub use descriptors::{CapturedTuple, address, tuple};
 use super::bounds;
 use super::event::{Event, EventBuf, STATE_ONLY};
 use super::meta::{Interface, Machine, Metadata};
+use crate::enrich::runtime::Containers;
 use crate::enrich::users::Users;
 use crate::event::clock::Clock;
 use crate::event::exec::Execs;
@@ -25,6 +26,7 @@ use crate::event::params;
 use crate::event::types::{Age, EVENTS, EventCode, Origin, flag};
 use crate::event::view::Host;
 use fd::{Fd, FdTable, FdsMut, Room, Slot};
+use processes::Named;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use thread::{Thread, ThreadId, Threads};
@@ -183,6 +185,7 @@ pub struct Inspector {
     host: Host,
     container_users: hashbrown::HashMap<Vec<u8>, Users>,
     nobody: Users,
+    containers: Containers,
     machine: Machine,
     interfaces: Vec<Interface>,
     execs: Execs,
@@ -210,6 +213,7 @@ impl Inspector {
             host: Host::new(Users::none(), clock, "", 0),
             container_users: hashbrown::HashMap::new(),
             nobody: Users::none(),
+            containers: Containers::default(),
             machine: Machine::default(),
             interfaces: Vec::new(),
             execs: Execs::default(),
@@ -338,7 +342,7 @@ impl Inspector {
             Action::Clone | Action::Exec | Action::Exit => self.process(action, event, &mut subject),
             Action::User(added) => self.user(event, added),
             Action::Group(added) => self.group(event, added),
-            Action::Container => {}
+            Action::Container => self.container(event),
             Action::Switch => {
                 subject.exec_time = self.switched(event);
                 if let Some(id) = thread {
@@ -440,6 +444,26 @@ impl Inspector {
         let Some(gid) = column(event.code, Column::Gid).and_then(|i| event.unsigned(i)) else { return };
         let users = self.users_mut(text(Column::Container));
         if added { users.set_group(gid as u32, text(Column::Name)) } else { users.remove_group(gid as u32) }
+    }
+
+    /// A runtime told of a container: by an event of its own, or as the container plugin does.
+    fn container(&mut self, event: &Event<'_>) {
+        let named = Named(event);
+        if let Some(json) = named.bytes(Column::Json) {
+            self.containers.describe(json);
+        } else if let (Some(name), Some(json)) = (named.text(Column::Name), named.bytes(Column::Data)) {
+            match name {
+                b"container" => self.containers.describe(json),
+                b"container_removed" => self.containers.remove(json),
+                _ => return,
+            }
+        }
+        self.facts += 1;
+    }
+
+    /// What runtimes told of containers so far.
+    pub const fn containers(&self) -> &Containers {
+        &self.containers
     }
 
     /// Users of a container; of the host when it has no id.

@@ -220,7 +220,11 @@ answer! {
         "evt.hostname" => str(&ev.host.name),
         "evt.source" => str("syscall"),
         "evt.is_async" => Some(Value::Bool(ev.info().origin == Origin::Meta)),
-        "evt.asynctype" => None,
+        "evt.asynctype" => match ev.info() {
+            info if info.origin != Origin::Meta => None,
+            info if info.name == "asyncevent" => ev.text_of_param(1).map(Value::Str),
+            info => str(info.name),
+        },
         "evt.infra.docker.name" | "evt.infra.docker.container.id" | "evt.infra.docker.container.name"
             | "evt.infra.docker.container.image" => None,
         "evt.pluginname" | "evt.plugininfo" => None,

@@ -31,6 +31,7 @@ use super::task::Task;
 use super::types::EventCode;
 use super::value::{Extract, FieldUse, Format, Type, Value, Versioned};
 use crate::driver::abi;
+use crate::enrich::runtime::Described;
 use crate::enrich::users::{UNKNOWN, Users};
 use bumpalo::Bump;
 use smallvec::SmallVec;
@@ -133,6 +134,10 @@ pub trait Payload: Copy {
     fn users<'a>(ev: &'a View<'_, Self>) -> &'a Users;
     /// A size or counter; None when it is not known.
     fn gauge(ev: &View<'_, Self>, gauge: Gauge) -> Option<u64>;
+    /// What the runtime of the container with this id told about it.
+    fn described<'a>(_ev: &'a View<'_, Self>, _id: &[u8]) -> Option<&'a Described> {
+        None
+    }
     /// What a descriptor of the process is.
     fn kind_of_fd(ev: &View<'_, Self>, fd: i64) -> Option<Kind>;
     /// Both ends of a descriptor of the process that is an IP socket.
