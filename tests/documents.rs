@@ -23,6 +23,41 @@ fn compare(path: &str, text: &str) {
     );
 }
 
+/// The same of what stands under a heading of a document that people write.
+fn compare_section(path: &str, heading: &str, text: &str) {
+    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("is there");
+    let start = document.find(&format!("{heading}\n")).expect("has the heading") + heading.len() + 1;
+    let end = document[start..].find("\n## ").map_or(document.len(), |end| start + end);
+    compare(path, &format!("{}{text}{}", &document[..start], &document[end..]));
+}
+
+#[test]
+fn fields_of_live_events_and_captures() {
+    use falco_sensor::event::fields::FIELDS;
+    use falco_sensor::event::sources::{Answer, Sources};
+    let mut text = String::from(
+        "\nWritten by `tests/documents.rs` from the field table; what has a value at all is held against events of every type by \
+         `tests/field_list.rs`. Fields that are not listed have the same value in an event of the kernel and when its recording is replayed.\n\n\
+         | fields | live | in a capture |\n|---|---|---|\n",
+    );
+    let mut groups: Vec<(Sources, Vec<&str>)> = Vec::new();
+    for def in FIELDS.iter().filter(|def| def.sources != Sources::ALIKE) {
+        match groups.iter_mut().find(|(sources, _)| *sources == def.sources) {
+            Some((_, names)) => names.push(def.name),
+            None => groups.push((def.sources, vec![def.name])),
+        }
+    }
+    let say = |answer| match answer {
+        Answer::Value(from) => from.to_owned(),
+        Answer::Never(why) => format!("no value: {why}"),
+    };
+    for (sources, names) in groups {
+        let (live, capture) = (say(sources.live), say(sources.capture));
+        writeln!(text, "| {} | {live} | {capture} |", names.join(", ")).expect("to memory");
+    }
+    compare_section("docs/falco-compat.md", "## Fields that live events and captures tell differently", &text);
+}
+
 #[test]
 fn man_page() {
     let man = clap_mangen::Man::new(Options::command()).section("8").manual("falco-sensor").date("").source("");

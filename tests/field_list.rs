@@ -1,15 +1,21 @@
 //! The fields, against the reference's table of them: names, types, arguments and restrictions, what `--list` shows, and that each
-//! is answered, with every kind of argument it takes, by an event of a ring and by one of a capture.
+//! is answered, with every kind of argument it takes, by events of a ring and by those of a capture unless the table says
+//! otherwise.
 //!
-//! The table is `reference/engine/fields.tsv` beside the conformance data (FALCO_CONFORMANCE, default ../shared/conformance); without
-//! it only the last is tested.
+//! The reference's is `reference/engine/fields.tsv` beside the conformance data (FALCO_CONFORMANCE, default ../shared/conformance);
+//! without it only the last is tested.
+
+#[path = "support/live.rs"]
+mod live;
 
 use bumpalo::Bump;
 use falco_sensor::capture::thread::Thread;
-use falco_sensor::capture::{EventBuf, Inspector, ProcessEntry, ReplayedEvent};
+use falco_sensor::capture::{EventBuf, FdEntry, FdKind, Inspector, ProcessEntry, ReplayedEvent, Subject, encode, fd};
+use falco_sensor::driver::abi;
 use falco_sensor::event::fields::{self, FIELDS};
 use falco_sensor::event::params;
-use falco_sensor::event::synthetic::{EventSpec, Fd, Process, Task, World};
+use falco_sensor::event::sources::Answer;
+use falco_sensor::event::synthetic::{EventSpec, Fd, Process, START, Task, World};
 use falco_sensor::event::text::{Buffers, push_text};
 use falco_sensor::event::types::EventCode;
 use falco_sensor::event::value::{ArgKind, Extract, FieldDef, FieldUse, Scope};
@@ -18,6 +24,7 @@ use falco_sensor::filter::{Compiler, Format, Matching, RuleIndex, SyscallScheme,
 use falco_sensor::sensor::listing;
 use falco_sensor::sensor::options::ListFormat;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// A row of the reference: name, type, argument, list-valued, where it may be used, deprecated, class, the rest.
@@ -121,100 +128,221 @@ fn forms(def: &FieldDef) -> Vec<String> {
     }
 }
 
-/// Every field of an event, in every form: it compiles, it prints, and what it gives is of its type. Returns those with a value.
-fn answered(event: &impl Extract) -> BTreeSet<String> {
-    let (mut with_value, arena) = (BTreeSet::new(), Bump::new());
-    // Static fields are named by a configuration; this has none.
-    for def in FIELDS.iter().filter(|def| def.class != "static") {
-        for form in forms(def) {
-            let expr = parse(&format!("{form} exists")).unwrap_or_else(|e| panic!("{form}: {e}"));
-            let compiled = Compiler::new(&SyscallScheme, Matching::All).add(RuleIndex(0), &expr).map(|_| ());
-            compiled.unwrap_or_else(|e| panic!("{form}: {e}"));
-            if def.scope == Scope::Both {
-                let format =
-                    Format::parse(&format!("%{form}"), &SyscallScheme).unwrap_or_else(|e| panic!("{form}: {e}"));
-                assert_eq!(format.segments.len(), 1, "{form} is not taken as a whole");
-            }
-            let (name, arg) = match form.split_once('[') {
-                Some((name, arg)) => (name, Some(arg.trim_end_matches(']').as_bytes())),
-                None => (form.as_str(), None),
-            };
-            let field: FieldUse = find_field(&SyscallScheme, name, arg).unwrap_or_else(|e| panic!("{form}: {e:?}"));
-            let Some(value) = event.extract(&field, &arena) else { continue };
-            let mut text = Vec::new();
-            push_text(Some(&value), def, event.number_format(&field), Buffers::Printable, &mut text);
-            assert!(std::str::from_utf8(&text).is_ok(), "{form}");
-            with_value.insert(form);
-        }
-    }
-    with_value
+fn field_use(form: &str) -> FieldUse {
+    let (name, arg) = match form.split_once('[') {
+        Some((name, arg)) => (name, Some(arg.trim_end_matches(']').as_bytes())),
+        None => (form, None),
+    };
+    find_field(&SyscallScheme, name, arg).unwrap_or_else(|e| panic!("{form}: {e:?}"))
 }
 
-fn live() -> BTreeSet<String> {
-    let mut world = World::new();
-    let child = Process::new(152, "/usr/bin/cat", &["cat", "/etc/shadow"]).env(&["HOME=/root"]);
-    world.task(&Task::new(child).parent(Process::new(1, "/sbin/init", &["init"])).cwd("/root"));
+/// What a field says in a text.
+fn text_of(event: &impl Extract, def: &FieldDef, field: &FieldUse, arena: &Bump) -> Option<String> {
+    let value = event.extract(field, arena)?;
+    let mut text = Vec::new();
+    push_text(Some(&value), def, event.number_format(field), Buffers::Printable, &mut text);
+    Some(String::from_utf8(text).unwrap_or_else(|e| panic!("{}: {e}", def.name)))
+}
+
+/// Every form of every field. Static fields are named by a configuration; this has none.
+fn all_forms() -> impl Iterator<Item = (&'static FieldDef, String)> {
+    FIELDS
+        .iter()
+        .filter(|def| def.class != "static")
+        .flat_map(|def| forms(def).into_iter().map(move |form| (def, form)))
+}
+
+#[test]
+fn every_form_of_a_field_compiles_prints_and_is_answered() {
+    let mut world = live_world(false);
     let spec = EventSpec::new("openat").fd("fd", 3, Fd::file("/etc/shadow")).arg(0, -100).text("name", "/etc/shadow");
     let record = world.event(&spec);
-    answered(&world.view(&record))
+    let (event, arena, mut with_value) = (world.view(&record), Bump::new(), 0);
+    for (def, form) in all_forms() {
+        let expr = parse(&format!("{form} exists")).unwrap_or_else(|e| panic!("{form}: {e}"));
+        let compiled = Compiler::new(&SyscallScheme, Matching::All).add(RuleIndex(0), &expr).map(|_| ());
+        compiled.unwrap_or_else(|e| panic!("{form}: {e}"));
+        if def.scope == Scope::Both {
+            let format = Format::parse(&format!("%{form}"), &SyscallScheme).unwrap_or_else(|e| panic!("{form}: {e}"));
+            assert_eq!(format.segments.len(), 1, "{form} is not taken as a whole");
+        }
+        with_value += usize::from(text_of(&event, def, &field_use(&form), &arena).is_some());
+    }
+    assert!(with_value > 150, "{with_value}");
 }
 
-fn replayed() -> BTreeSet<String> {
+/// The process of both worlds: this one, so that /proc tells of it.
+fn own() -> i32 {
+    std::process::id() as i32
+}
+
+/// When its program changed last: between the starts of its pid namespace and of itself.
+const CHANGED: u64 = START + 2_000_000_000;
+const PARENT: i32 = 3_999_999;
+const CGROUP: &str = "/kubepods.slice/kubepods-pod6c7a3cd5_7a3d_4bd0_9ab4_3cd57a3d4bd0.slice/\
+                      cri-containerd-3ad7b26ded6d8e7b23da7d48fe889434573036c27ae5a74837233de441c3601e.scope";
+
+/// A process of the host or of a container, as a ring tells of it.
+fn live_world(in_container: bool) -> World {
+    let mut world = World::new();
+    let parent = Process::new(PARENT, "/usr/bin/bash", &["bash"]);
+    let mut child = Process::new(own(), "/usr/bin/cat", &["cat", "/etc/shadow"]).env(&["HOME=/root"]);
+    (child.exec.exe_ctime, child.exec.exe_mtime) = (CHANGED, CHANGED);
+    let mut task = Task::new(child).parent(parent).cwd("/root").uid(1000);
+    (task.head.start, task.head.pid_start) = (3_000_000_000, 3_000_000_000);
+    if in_container {
+        task = task.cgroup(CGROUP);
+        (task.head.vpid, task.head.vtid, task.head.pidns_init_start) = (7, 7, 1_000_000_000);
+    }
+    world.host.first_event = START + 1_000_000_000;
+    world.task(&task);
+    world
+}
+
+/// The same, as a capture tells of it.
+fn captured_world(in_container: bool) -> Inspector {
     let mut state = Inspector::new(0);
-    for (tid, ptid, comm) in [(1, 0, "init"), (152, 1, "cat")] {
+    let users = &mut state.host_mut().users;
+    users.set_user(1000, b"alice", b"/home/alice", b"/bin/sh");
+    users.set_group(0, b"root");
+    for (pid, ptid, path, args) in [(PARENT, 0, "/usr/bin/bash", ""), (own(), PARENT, "/usr/bin/cat", "/etc/shadow\0")]
+    {
+        let inside = in_container && pid == own();
+        let (pid, vpid) = (i64::from(pid), if inside { 7 } else { i64::from(pid) });
+        let comm = path.rsplit('/').next().unwrap_or_default();
         let entry = ProcessEntry {
-            tid,
-            pid: tid,
-            ptid,
-            vtid: tid,
-            vpid: tid,
+            tid: pid,
+            pid,
+            ptid: i64::from(ptid),
+            vtid: vpid,
+            vpid,
+            sid: pid,
+            pgid: Some(pid),
+            vpgid: pid,
             comm: comm.into(),
             exe: comm.into(),
-            exepath: format!("/bin/{comm}").into(),
-            args: b"/etc/shadow\0".to_vec(),
+            exepath: path.into(),
+            args: args.into(),
             env: b"HOME=/root\0".to_vec(),
             cwd: b"/root".to_vec(),
-            cgroups: b"cpuset=/\0".to_vec(),
-            exe_ino: 7,
+            root: b"/".to_vec(),
+            cgroups: format!("={}\0", if inside { CGROUP } else { "/" }).into_bytes(),
+            exe_ino: 100 + pid as u64,
+            exe_ctime: CHANGED,
+            exe_mtime: CHANGED,
+            uid: 1000,
+            loginuid: u32::MAX,
+            fdlimit: 1024,
+            pidns_init_start: if inside { START + 1_000_000_000 } else { 0 },
             ..ProcessEntry::default()
         };
         let mut thread = Thread::listed(entry);
-        thread.clone_time = 1_600_000_000_000_000_000;
+        thread.clone_time = START + 3_000_000_000;
         state.add_thread(thread);
     }
-    let code = EventCode(307);
-    let mut event = EventBuf::new(code, 1_700_000_000_000_000_000, 152);
-    for param in &params::event(code).expect("openat").params {
-        match param.name {
-            "fd" => event.push(&3i64.to_le_bytes()),
-            "dirfd" => event.push(&(-100i64).to_le_bytes()),
-            "name" => event.push(b"/etc/shadow\0"),
-            _ => event.push(&[0; 8][..usize::from(param.width)]),
-        }
+    let address = |text: &str| text.parse::<SocketAddr>().map(|address| (address.ip(), address.port())).ok();
+    let file = FdEntry { kind: FdKind::File, name: b"/tmp/x".to_vec(), ..FdEntry::default() };
+    let socket = FdEntry {
+        kind: FdKind::Ipv4,
+        source: address("198.51.100.7:51332"),
+        destination: address("203.0.113.9:443"),
+        ..FdEntry::default()
+    };
+    for (number, entry) in [(0, &file), (1, &file), (2, &file), (9, &file), (3, &socket)] {
+        state.add_fd(i64::from(own()), number, fd::Fd::listed(entry.clone()));
     }
-    let view = event.view(1);
-    let subject = state.before(&view);
-    state.describe(subject.thread.expect("a thread"));
-    answered(&ReplayedEvent::of_capture(view, &state, subject, 0))
+    state
 }
 
-/// Live, these are read from /proc when they are asked for, where the process of the test does not exist.
-const FROM_PROC: [&str; 14] = [
-    "fd.types",
-    "proc.fdopencount",
-    "proc.fdusage",
-    "proc.nchilds",
-    "proc.nthreads",
-    "proc.vmrss",
-    "proc.vmsize",
-    "proc.vmswap",
-    "thread.pfmajor",
-    "thread.pfminor",
-    "thread.vmrss",
-    "thread.vmrss.b",
-    "thread.vmsize",
-    "thread.vmsize.b",
-];
+/// What only captures have: events that tell of containers.
+fn container_events() -> [EventBuf; 2] {
+    let id = &CGROUP[CGROUP.len() - ".scope".len() - 64..][..64];
+    let of_container = format!(
+        r#"{{"id":"{id}","type":7,"name":"web","image":"a/b:1","imageid":"i","imagerepo":"a/b","imagetag":"1","imagedigest":"d",
+            "privileged":false,"host_pid":false,"host_network":false,"host_ipc":false,"ip":"10.0.0.2","cni_json":"{{}}","pod_sandbox_id":"s",
+            "labels":{{"io.kubernetes.pod.name":"p","io.kubernetes.pod.namespace":"n","HOME":"x"}},
+            "pod_sandbox_labels":{{"HOME":"x"}},
+            "Mounts":[{{}},{{"Source":"HOME","Destination":"HOME","Mode":"ro","RW":true,"Propagation":"rshared"}}]}}"#
+    );
+    let json = format!("{{\"container\":{of_container}}}\0");
+    let mut by_plugin = EventBuf::new(EventCode(402), START, i64::from(own()));
+    [&0u32.to_le_bytes()[..], b"container\0", json.as_bytes()].iter().for_each(|param| by_plugin.push(param));
+    let mut by_itself = EventBuf::new(EventCode(324), START, i64::from(own()));
+    by_itself.push(json.as_bytes());
+    [by_plugin, by_itself]
+}
+
+/// Events of every type by a process of the host and by one of a container, live and as their recording tells them: the fields that
+/// had a value in any, live and in the capture.
+fn with_value() -> [BTreeSet<&'static str>; 2] {
+    let uses: Vec<_> = all_forms().map(|(def, form)| (def, field_use(&form))).collect();
+    let socket = |role| Fd::Socket {
+        local: Some("198.51.100.7:51332".parse().expect("an address")),
+        remote: Some("203.0.113.9:443".parse().expect("an address")),
+        kind: libc::SOCK_STREAM,
+        role,
+    };
+    let client = || socket(abi::FSN_ROLE_CLIENT);
+    let mut specs = vec![
+        EventSpec::new("poll").ret(1).bytes("fds", &[3, 0, 0, 0, 1, 0, 1, 0, 9, 0, 0, 0, 4, 0, 4, 0]),
+        EventSpec::new("read").ret(3).fd("fd", 9, Fd::file("/tmp/x")).bytes("data", b"abc"),
+        EventSpec::new("write").ret(3).fd("fd", 9, Fd::file("/tmp/x")).bytes("data", b"abc"),
+        EventSpec::new("recvfrom").ret(3).fd("fd", 3, client()).bytes("data", b"abc"),
+        EventSpec::new("sendto").ret(3).fd("fd", 3, client()).bytes("data", b"abc"),
+        EventSpec::new("mkdir").text("path", "a"),
+        EventSpec::new("rename").text("oldpath", "a").text("newpath", "/b"),
+        EventSpec::new("mmap").ret(-12),
+    ];
+    specs.extend(live::specs());
+    let mut seen = [BTreeSet::new(), BTreeSet::new()];
+    for in_container in [false, true] {
+        let (mut world, mut state) = (live_world(in_container), captured_world(in_container));
+        let (mut recorded, mut arena) = (EventBuf::default(), Bump::new());
+        for event in &container_events() {
+            let event = event.view(0);
+            let subject = state.before(&event);
+            let captured = ReplayedEvent::of_capture(event, &state, Subject::default(), 0);
+            let with_value = uses.iter().filter(|(_, field)| captured.extract(field, &arena).is_some());
+            seen[1].extend(with_value.map(|(def, _)| def.name));
+            state.after(&subject);
+        }
+        for (number, spec) in (1..).zip(&specs) {
+            arena.reset();
+            let record = world.event(spec);
+            let live = world.view(&record);
+            assert!(encode(&live, 0, &mut recorded));
+            let event = recorded.view(number);
+            let subject = state.before(&event);
+            state.describe(subject.thread.expect("a thread"));
+            let captured = ReplayedEvent::of_capture(event, &state, subject, 0);
+            for (def, field) in &uses {
+                if !seen[0].contains(def.name) && text_of(&live, def, field, &arena).is_some() {
+                    seen[0].insert(def.name);
+                }
+                if !seen[1].contains(def.name) && text_of(&captured, def, field, &arena).is_some() {
+                    seen[1].insert(def.name);
+                }
+            }
+            state.after(&subject);
+        }
+    }
+    seen
+}
+
+#[test]
+fn live_events_and_captures_have_a_value_where_the_table_says_so() {
+    let seen = with_value();
+    let mut wrong = Vec::new();
+    for def in FIELDS.iter().filter(|def| def.class != "static") {
+        let answers = [("live", def.sources.live), ("in a capture", def.sources.capture)];
+        for ((source, answer), with_value) in answers.into_iter().zip(&seen) {
+            if matches!(answer, Answer::Value(_)) != with_value.contains(def.name) {
+                wrong.push(format!("{} {source}: {answer:?}", def.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
 
 #[test]
 fn switches_count_the_time_between_them() {
@@ -238,12 +366,4 @@ fn switches_count_the_time_between_them() {
         state.after(&subject);
     }
     assert_eq!(seen, [["U64(0)", "U64(0)"], ["U64(0)", "U64(0)"], ["U64(700)", "U64(700)"], ["U64(800)", "U64(1500)"]]);
-}
-
-#[test]
-fn every_field_is_answered_live_and_in_replay() {
-    let (live, replayed) = (live(), replayed());
-    // Of the same open by the same process; docs/falco-compat.md says of which fields the values may differ.
-    assert_eq!(live.symmetric_difference(&replayed).map(String::as_str).collect::<Vec<_>>(), FROM_PROC);
-    assert!(replayed.len() > 150, "{replayed:?}");
 }

@@ -3,6 +3,7 @@
 //! Invariant: a value borrows from the event or from the arena that lives as long as one event; extracting
 //! allocates nothing on the heap once the arena has grown to its working size.
 
+use super::sources::Sources;
 use bumpalo::Bump;
 use std::net::IpAddr;
 
@@ -120,6 +121,8 @@ pub struct FieldDef {
     pub flags: FieldFlags,
     /// Which part of an event the value depends on: what can be decided once per task.
     pub depends: Depends,
+    /// Where live events and captures differ.
+    pub sources: Sources,
     /// Class shown by `--list` (evt, process, user, group, fd, ...).
     pub class: &'static str,
     pub desc: &'static str,

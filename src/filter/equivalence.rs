@@ -3,6 +3,7 @@
 use super::reference;
 use super::scheme::{CodeSet, Scheme};
 use super::{Compiler, EvalContext, Matching, RuleIndex, Tables, parse};
+use crate::event::sources::Sources;
 use crate::event::value::{
     ArgKind, Depends, Extract, FieldDef, FieldFlags, FieldId, FieldUse, Multi, Scope, Type, Value, Versioned,
 };
@@ -31,6 +32,7 @@ const fn field(name: &'static str, ty: Type, list: bool, multi: Multi) -> FieldD
             suggested: false,
         },
         depends: Depends::Event,
+        sources: Sources::ALIKE,
         class: "test",
         desc: "",
     }
