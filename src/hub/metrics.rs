@@ -13,10 +13,13 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Somebody who gets every count: StatsD and its like.
+/// Somebody who gets every count: StatsD, OpenTelemetry.
 pub trait Counts: Send + Sync {
     /// One more of `name`. Must not wait.
     fn count(&self, name: &str, tags: &[(&str, &str)]);
+
+    /// An alert that was accepted. Must not wait.
+    fn alert(&self, _alert: &Alert) {}
 }
 
 /// Series of `falco_events_total` beyond this are counted together.
@@ -157,6 +160,7 @@ impl Metrics {
         self.count("total", &[]);
         self.count("inputs.requests.accepted", &[]);
         self.count("falco.accepted", &[("priority", alert.priority.name())]);
+        self.counts.iter().for_each(|to| to.alert(alert));
         let field = |name: &str| alert.field(name).unwrap_or_default().to_owned();
         let hostname = if alert.hostname.is_empty() { "unknown" } else { &alert.hostname };
         let mut values = vec![

@@ -8,6 +8,7 @@ use falco_sensor::hub::config::keys::Type;
 use falco_sensor::hub::config::{Config, Sources, parse};
 use falco_sensor::hub::forward::alertmanager::safe_label;
 use falco_sensor::hub::forward::http::{Answer, Request, endpoint, outcome, status_text};
+use falco_sensor::hub::forward::otlp::traces::trace_id;
 use falco_sensor::hub::forward::timescaledb;
 use falco_sensor::hub::forward::{Context, Failure, Work, kind};
 use falco_sensor::hub::json::{Fields, Json};
@@ -35,7 +36,7 @@ fn sidekick() {
                 check(json!(refused) == case["expected"]["error"], || format!("refused: {refused}"))
             }
             "metric_labels" => metric_labels(&case),
-            "trace_id" => Outcome::Skipped("no OpenTelemetry output"),
+            "trace_id" => trace(&case),
             _ => Outcome::Skipped("unknown kind"),
         };
         tally.add(&case, outcome);
@@ -317,6 +318,11 @@ fn chronicle(case: &Value) -> Outcome {
         && read["rule"] == case["input"]["rule"]
         && times.iter().all(Option::is_some);
     check(right, || format!("{wrong:?}: {request:?}"))
+}
+
+fn trace(case: &Value) -> Outcome {
+    let got = trace_id(&alert(&case["input"])).map(|id| format!("{id:032x}"));
+    check(got.as_deref() == case["expected"]["trace_id"].as_str(), || format!("{got:?}"))
 }
 
 fn metric_labels(case: &Value) -> Outcome {

@@ -25,6 +25,8 @@ pub struct Request {
     /// Later ones replace earlier ones of the same name.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// Where it is shorter than that of an attempt.
+    pub timeout: Option<Duration>,
 }
 
 pub const JSON: &str = "application/json; charset=utf-8";
@@ -32,7 +34,7 @@ pub const JSON: &str = "application/json; charset=utf-8";
 impl Request {
     pub fn post(url: impl Into<String>, body: Vec<u8>) -> Request {
         let headers = vec![("Content-Type".to_owned(), JSON.to_owned())];
-        Request { method: Method::POST, url: url.into(), headers, body }
+        Request { method: Method::POST, url: url.into(), headers, body, timeout: None }
     }
 
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Request {
@@ -77,6 +79,8 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: String,
+    /// The body as it came, for what is no text.
+    pub raw: Vec<u8>,
     pub retry_after: Option<Duration>,
 }
 
@@ -177,20 +181,23 @@ pub async fn send(client: &Client, request: Request) -> Result<Answer, Failure> 
     for (name, value) in &request.headers {
         builder = builder.header(name, value);
     }
+    if let Some(timeout) = request.timeout {
+        builder = builder.timeout(timeout);
+    }
     let mut response = builder.send().await.map_err(|error| Failure::down(causes(&error.without_url())))?;
     let status = response.status();
     let retry_after = response.headers().get("Retry-After").and_then(|v| v.to_str().ok()?.trim().parse().ok());
     let headers = std::mem::take(response.headers_mut());
-    let mut body = Vec::new();
+    let mut raw = Vec::new();
     // Reading to the end lets the connection be used again; an answer too long is not worth that.
     while let Ok(Some(part)) = response.chunk().await {
-        body.extend_from_slice(&part);
-        if body.len() > ANSWER_MAX {
+        raw.extend_from_slice(&part);
+        if raw.len() > ANSWER_MAX {
             break;
         }
     }
-    let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Answer { status, headers, body, retry_after: retry_after.map(Duration::from_secs) })
+    let body = String::from_utf8_lossy(&raw).into_owned();
+    Ok(Answer { status, headers, body, raw, retry_after: retry_after.map(Duration::from_secs) })
 }
 
 /// An error with those behind it, which tell more.

@@ -47,6 +47,7 @@ pub mod nodered;
 pub mod openfaas;
 pub mod openobserve;
 pub mod opsgenie;
+pub mod otlp;
 pub mod pagerduty;
 pub mod policyreport;
 pub mod prometheus;
@@ -122,6 +123,9 @@ pub const KINDS: &[&Kind] = &[
     &openfaas::KIND,
     &openobserve::KIND,
     &opsgenie::KIND,
+    &otlp::logs::KIND,
+    &otlp::metrics::KIND,
+    &otlp::traces::KIND,
     &pagerduty::KIND,
     &policyreport::KIND,
     &prometheus::KIND,

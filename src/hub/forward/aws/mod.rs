@@ -206,6 +206,7 @@ mod tests {
                 .map(|(k, v)| (k.to_owned(), v.to_owned()))
                 .to_vec(),
             body: b"Welcome to Amazon S3.".to_vec(),
+            timeout: None,
         };
         let time = UNIX_EPOCH + Duration::from_secs(1_369_353_600);
         let signed = aws.sign_with("s3", request, &given, time).expect("signed");
