@@ -112,7 +112,9 @@ pub fn main() -> ExitCode {
 /// Log lines for people, on standard error. `RUST_LOG` says more than the configuration can.
 fn log(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        tracing_subscriber::EnvFilter::new(format!("{level},async_nats=warn,hyper=warn,reqwest=warn,rustls=warn"))
+        tracing_subscriber::EnvFilter::new(format!(
+            "{level},async_nats=warn,hyper=warn,reqwest=warn,rskafka=off,rustls=warn"
+        ))
     });
     let _ =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();

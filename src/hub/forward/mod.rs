@@ -35,6 +35,7 @@ pub mod gotify;
 pub mod grafana;
 pub mod grafanaoncall;
 pub mod influxdb;
+pub mod kafka;
 pub mod kafkarest;
 pub mod kubeless;
 pub mod logstash;
@@ -111,6 +112,7 @@ pub const KINDS: &[&Kind] = &[
     &grafana::KIND,
     &grafanaoncall::KIND,
     &influxdb::KIND,
+    &kafka::KIND,
     &kafkarest::KIND,
     &kubeless::KIND,
     &logstash::KIND,
