@@ -12,10 +12,13 @@ use falco_sensor::event::text::{Buffers, push_text};
 use falco_sensor::event::value::{Extract, FieldArg, FieldUse, Type};
 use falco_sensor::sensor::record::{OnMatch, Recorder, Trigger};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 fn world() -> World {
     let mut world = World::new();
+    // An hour ahead: a recording whose end the wall clock has passed is closed, and its events may come late on a slow machine.
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970") + Duration::from_secs(3600);
+    world.host.clock.wall_minus_module = wall.as_nanos() as i64;
     let parent = Process::new(3_999_999, "/usr/bin/bash", &["bash"]);
     let child = Process::new(4_000_000, "/usr/bin/cat", &["cat", "/etc/shadow"]).env(&["A=b"]);
     world.task(&Task::new(child).parent(parent).cwd("/root").uid(1000));
@@ -118,6 +121,27 @@ fn a_recording_has_the_events_of_all_loops_in_order() {
     let expected: Vec<u64> = records.iter().map(|record| world.view(record).time()).collect();
     assert_eq!(times, expected);
     assert!(processes > 0);
+}
+
+/// The file ends at the limit, and whoever asks is told so once: the control thread makes an alert of it.
+#[test]
+fn a_recording_ends_at_its_limit_which_is_told() {
+    let mut world = world();
+    let records: Vec<RecordBuf> = (0..10).map(|_| world.event(&EventSpec::new("getpid"))).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let prefix = folder.path().join("x").display().to_string();
+    let on_match = OnMatch { prefix: prefix.clone(), all_rules: true, default_ms: 5000, max_bytes: 1 };
+    let recorder = Recorder::start(None, Some(on_match), Path::new("/")).expect("a thread");
+    let mut tap = recorder.tap();
+    recorder.begin();
+    let first = world.view(&records[0]).time();
+    tap.matched(Trigger { starts: true, duration: Duration::from_secs(60) }, first, 0);
+    records.iter().for_each(|record| tap.event(&world.view(record), 0));
+    drop(tap);
+    let told: Vec<_> = recorder.limited().into_iter().chain(recorder.finish()).collect();
+    let file = Path::new(&format!("{prefix}_{first:020}_{:020}.scap", 0)).to_owned();
+    assert_eq!(told, [file.clone()]);
+    assert_eq!(read(&file).0, [first]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::metrics::Telemetry;
 use super::notify::{Notifier, Pulse};
 use super::options::Options;
 use super::prepare::Inputs;
-use super::record::Recorder;
+use super::record::{self, Recorder};
 use super::run::{finish_outputs, text};
 use super::service::Snapshots;
 use super::signals::{Signals, Woken};
@@ -30,7 +30,7 @@ use crate::rules::Priority;
 use nix::sys::signal::Signal;
 use std::io::Write;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -127,6 +127,8 @@ impl Control<'_> {
 
     fn second(&mut self, now: Instant) -> Result<(), String> {
         self.outputs();
+        let limited = self.recorder.as_ref().map_or_else(Vec::new, Recorder::limited);
+        self.tell_limited(&limited);
         let (fleet, pulse) = (&self.fleet, &mut self.state.pulse);
         self.notifier.watchdog(now, || pulse.all_moved(fleet.iter().flat_map(Fleet::rounds)));
         let Some(fleet) = &mut self.fleet else { return Ok(()) };
@@ -233,15 +235,32 @@ impl Control<'_> {
         self.sender.alert(&line, priority);
     }
 
+    /// Alerts about recordings that ended because of their size.
+    pub fn tell_limited(&mut self, files: &[PathBuf]) {
+        tell_limited(files, &mut self.writer, &self.sender, now(&self.shared));
+    }
+
     fn now(&self) -> EventTime {
-        EventTime { ns: wall_now(), utc_offset: self.shared.clock.get().utc_offset }
+        now(&self.shared)
     }
 
     /// Ends the capture; the loops drain their rings, the recorder and the outputs take what there is. Says what the run
     /// amounts to.
     pub fn finish(self) {
         let Control {
-            fleet, output, retired, recorder, sender, dropped_before, monitor, tally, telemetry, web, ..
+            fleet,
+            output,
+            retired,
+            recorder,
+            sender,
+            dropped_before,
+            monitor,
+            tally,
+            telemetry,
+            web,
+            mut writer,
+            shared,
+            ..
         } = self;
         // Its clients ask for memory that goes with the device.
         web.into_iter().for_each(Server::stop);
@@ -258,12 +277,25 @@ impl Control<'_> {
             finished.counters.drops[abi::FSN_DROP_NO_RING as usize] += no_ring;
             watches.iter().for_each(|watch| finished.seen += watch.seen());
         }
+        let limited = recorder.map_or_else(Vec::new, Recorder::finish);
+        tell_limited(&limited, &mut writer, &sender, now(&shared));
         // The loops are gone: no more of them.
         finished.queue_drops = dropped_before + sender.dropped();
         drop(sender);
-        recorder.into_iter().for_each(Recorder::finish);
         retired.into_iter().chain([output]).for_each(finish_outputs);
         finished.report(&tally);
+    }
+}
+
+fn now(shared: &Shared) -> EventTime {
+    EventTime { ns: wall_now(), utc_offset: shared.clock.get().utc_offset }
+}
+
+fn tell_limited(files: &[PathBuf], writer: &mut Writer, sender: &Sender, time: EventTime) {
+    for file in files {
+        let message = format!("{}: {}", record::LIMIT, file.display());
+        let line = internal::line(writer, record::LIMIT, Priority::Informational, &message, time, &mut []);
+        sender.alert(&line, Priority::Informational);
     }
 }
 

@@ -10,9 +10,9 @@ use crate::event::view::{Payload, View};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(250);
 /// Events that wait for older ones at most: more of them are written without waiting.
 const WAITING: usize = 1 << 20;
+
+/// The alert about a recording that ended because of its size.
+pub const LIMIT: &str = "Falco internal: capture size limit reached";
 
 /// Recordings that rules start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +57,15 @@ struct Shared {
     /// Events that found the queue full.
     lost: AtomicU64,
     always: bool,
+    /// Files that ended at the limit and nobody was told about yet.
+    limited: Mutex<Vec<PathBuf>>,
+}
+
+impl Shared {
+    fn limited(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        // A list of paths is whole whatever happened to its holder.
+        self.limited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 enum Message {
@@ -88,7 +100,8 @@ impl Recorder {
         let writer = all.map(Writer::create).transpose()?;
         let (sender, receiver) = sync_channel(QUEUE);
         let until = AtomicU64::new(if all.is_some() { u64::MAX } else { 0 });
-        let shared = Arc::new(Shared { until, lost: AtomicU64::new(0), always: all.is_some() });
+        let shared =
+            Arc::new(Shared { until, lost: AtomicU64::new(0), always: all.is_some(), limited: Mutex::default() });
         let all = all.zip(writer).map(|(path, writer)| File { path: path.to_owned(), writer, bytes: 0 });
         let mut files = Files { all, triggered: None, on_match, root: root.to_owned(), events: 0, made: 0 };
         let thread = {
@@ -113,15 +126,23 @@ impl Recorder {
         let _ = self.sender.send(Message::Begin);
     }
 
-    /// Writes what is left, once the loops have let go of their taps.
-    pub fn finish(self) {
+    /// The files that ended at the limit since this was asked last.
+    pub fn limited(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.shared.limited())
+    }
+
+    /// Writes what is left, once the loops have let go of their taps. Gives the files that ended at the limit since the last were
+    /// asked for.
+    pub fn finish(self) -> Vec<PathBuf> {
         drop(self.sender);
+        let limited = || std::mem::take(&mut *self.shared.limited());
         let Ok(files) = self.thread.join() else {
             log::write(Level::Critical, format_args!("the recorder ended by itself: recordings are incomplete"));
-            return;
+            return limited();
         };
         let (lost, events, made) = (self.shared.lost.load(Ordering::Relaxed), files.events, files.made);
         log::write(Level::Info, format_args!("recordings: {made} files, {events} events; {lost} events lost"));
+        limited()
     }
 }
 
@@ -314,6 +335,7 @@ impl Files {
                     Ok(()) => {
                         log::write(Level::Notice, format_args!("{}: capture size limit reached", file.path.display()));
                         shared.until.store(0, Ordering::Relaxed);
+                        shared.limited().push(file.path.clone());
                         self.close(file);
                     }
                     Err(error) => {

@@ -153,7 +153,8 @@ impl Control<'_> {
         }
         log::configure(config.log_level, config.log_stderr, config.log_syslog);
         if let Some(new) = recorder {
-            std::mem::replace(&mut self.recorder, new).into_iter().for_each(Recorder::finish);
+            let limited = std::mem::replace(&mut self.recorder, new).map_or_else(Vec::new, Recorder::finish);
+            self.tell_limited(&limited);
             self.recorder.iter().for_each(Recorder::begin);
         }
         // No loop has the old queue any more: its outputs end when they have written what is in it.
