@@ -1,5 +1,6 @@
 //! Fields that some cases make up, beside the real ones.
 
+use falco_sensor::event::sources::Sources;
 use falco_sensor::event::value::{ArgKind, Depends, FieldDef, FieldFlags, FieldId, FieldUse, Multi, Scope, Type};
 use falco_sensor::filter::{CodeSet, Scheme, SyscallScheme};
 
@@ -22,6 +23,7 @@ pub fn def(name: &str, ty: Type, list: bool, no_transformer: bool) -> FieldDef {
         scope: Scope::Both,
         flags: FieldFlags { no_transformer, ..FieldFlags::default() },
         depends: Depends::Event,
+        sources: Sources::ALIKE,
         class: "mock",
         desc: "",
     }
