@@ -11,7 +11,7 @@ use super::literal::{Literal, Net};
 use super::pathprefix::PathTree;
 use super::predicate::{Check, PredicateId, RightKey, Table, TermId};
 use super::program::check;
-use super::test::{Test, TestKind, number_bits};
+use super::test::{Test, TestKind, is_clean, number_bits};
 use super::trie::Trie;
 use crate::event::value::{Multi, Value};
 use aho_corasick::automaton::{Automaton, OverlappingState};
@@ -395,10 +395,11 @@ impl Column {
                 if asked.has(Kind::Regex)
                     && let Some(regexes) = &self.regexes
                 {
-                    match std::str::from_utf8(text) {
-                        Ok(_) => regexes.find(text, found),
+                    if is_clean(text) {
+                        regexes.find(text, found);
+                    } else {
                         // The text is repaired first: as its test does.
-                        Err(_) => self.one_by_one(value, Asked::only(Kind::Regex), table, arena, found),
+                        self.one_by_one(value, Asked::only(Kind::Regex), table, arena, found);
                     }
                 }
             }

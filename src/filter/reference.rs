@@ -214,7 +214,7 @@ fn bytes(op: Op, s: &[u8], text: &[u8]) -> bool {
         Op::Glob => glob(text, s),
         Op::IGlob => glob(&lower(text), &lower(s)),
         Op::Regex => super::posix::compile(&String::from_utf8_lossy(text))
-            .is_ok_and(|r| r.is_match(String::from_utf8_lossy(s).as_bytes())),
+            .is_ok_and(|r| r.is_match(String::from_utf8_lossy(s).replace(char::is_control, "\u{fffd}").as_bytes())),
         Op::PMatch => {
             let parts = |p: &[u8]| -> Vec<Vec<u8>> {
                 p.split(|&b| b == b'/').filter(|c| !c.is_empty()).map(<[u8]>::to_vec).collect()

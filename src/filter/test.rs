@@ -149,14 +149,23 @@ pub fn contains_ignoring_case(text: &[u8], needle: &[u8]) -> bool {
     false
 }
 
+/// Whether a text is characters without control characters: else it is repaired before a regular expression sees it.
+pub fn is_clean(text: &[u8]) -> bool {
+    text.iter().all(|byte| matches!(byte, b' '..=b'~'))
+        || std::str::from_utf8(text).is_ok_and(|text| !text.contains(char::is_control))
+}
+
 fn is_full_match(regex: &regex::bytes::Regex, subject: &[u8], arena: &Bump) -> bool {
-    if std::str::from_utf8(subject).is_ok() {
+    if is_clean(subject) {
         return regex.is_match(subject);
     }
-    // Every byte that is no part of a character becomes U+FFFD, as Falco's sanitiser does.
+    // Every control character, and what is no part of a character, becomes U+FFFD, as Falco's sanitiser does.
     let mut repaired = bumpalo::collections::Vec::with_capacity_in(subject.len() + 16, arena);
     for chunk in subject.utf8_chunks() {
-        repaired.extend_from_slice(chunk.valid().as_bytes());
+        for c in chunk.valid().chars() {
+            let c = if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+            repaired.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
         if !chunk.invalid().is_empty() {
             repaired.extend_from_slice("\u{fffd}".as_bytes());
         }
@@ -231,5 +240,15 @@ mod tests {
         assert!(!not_one.several(&ports, Multi::EitherEnd, &arena));
         assert!(not_one.several(&ports, Multi::AnyAncestor, &arena));
         assert!(!not_one.several(&[], Multi::EitherEnd, &arena));
+    }
+
+    #[test]
+    fn regular_expressions_see_clean_texts() {
+        let arena = Bump::new();
+        let matches = |pattern: &str, text: &[u8]| {
+            is_full_match(&super::super::posix::compile(pattern).expect("valid"), text, &arena)
+        };
+        assert!(matches("/tmp/.*", b"/tmp/new\nline") && matches("a.c", b"a\xffc") && matches("a\u{fffd}c", b"a\tc"));
+        assert!(!matches("a\tc", b"a\tc") && matches("\u{e9}.", "\u{e9}x".as_bytes()));
     }
 }

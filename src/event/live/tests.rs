@@ -128,6 +128,9 @@ fn a_failed_open_is_known_by_its_arguments() {
     let unreadable = EventSpec::new("openat").ret(-14).arg(0, -100);
     let args = "fd=-14(EFAULT) dirfd=-100(AT_FDCWD) name=<NA> flags=1(O_RDONLY) mode=0 dev=0 ino=0";
     check(&mut world(), &unreadable, &[("evt.args", args), ("fd.typechar", "f"), ("fd.name", "<NA>")]);
+    // Nothing is told of one below a directory that is none.
+    let below = EventSpec::new("openat").ret(-14).arg(0, -1);
+    check(&mut world(), &below, &[("fd.typechar", "f"), ("fd.name", "-"), ("fd.nameraw", "-"), ("fd.directory", "-")]);
 }
 
 #[test]

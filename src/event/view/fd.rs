@@ -58,7 +58,10 @@ impl<P: Payload> View<'_, P> {
 
     /// The same below a directory of its own, of which nothing is told.
     fn is_unread_below(&self) -> bool {
-        self.def.is_some_and(|def| matches!(def.name, "openat" | "openat2")) && self.is_unread()
+        const DIRFD: u8 = 1;
+        self.def.is_some_and(|def| matches!(def.name, "openat" | "openat2"))
+            && self.number_of_param(DIRFD).is_some_and(|fd| fd as i32 != libc::AT_FDCWD)
+            && self.is_unread()
     }
 
     /// The number of the descriptor; -1 for one that was not made.
@@ -164,13 +167,17 @@ answer! {
         "fd.num" => ev.fd_number().map(Value::I64),
         "fd.type" => text(ev.descriptor()?.kind.type_name().unwrap_or("<NA>")),
         "fd.typechar" => text(ev.type_char()),
-        "fd.name" => Some(Value::Str(if ev.is_unread() { UNKNOWN } else { ev.fd_name(arena) })),
+        "fd.name" => match ev.is_unread() {
+            true if ev.is_unread_below() => None,
+            true => Some(Value::Str(UNKNOWN)),
+            false => Some(Value::Str(ev.fd_name(arena))),
+        },
         "fd.directory" => directory(ev, arena).map(Value::Str),
         "fd.filename" => {
             let fd = ev.descriptor()?;
             (fd.kind == Kind::File).then(|| Value::Str(path::file_name(ev.fd_name(arena))))
         },
-        "fd.nameraw" => Some(Value::Str(match (ev.def?.main_path, ev.descriptor()) {
+        "fd.nameraw" => (!ev.is_unread_below()).then_some(Value::Str(match (ev.def?.main_path, ev.descriptor()) {
             (Some(given), _) if ev.family() == Family::Open || ev.family() == Family::Creat => {
                 path::single_slashes(ev.text_of_param(given)?, arena)
             }
