@@ -1,5 +1,6 @@
 //! falco-hub from outside: the program is started, fed, killed, and what arrives is looked at.
 
+mod brokers;
 mod browser;
 mod clouds;
 mod clusters;
@@ -8,9 +9,11 @@ mod conformance;
 mod delivery;
 mod documents;
 mod input;
+mod kafka;
 mod outputs;
 mod page;
 mod payloads;
 mod process;
 mod receivers;
 mod sidekick;
+mod telemetry;

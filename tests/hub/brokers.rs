@@ -1,0 +1,273 @@
+//! A broker, a database and a mail server on loopback, where they are installed (`scripts/deps hub`).
+
+use crate::process::{Hub, Process, alert, free_port, number, wait_until};
+use amqprs::channel::{BasicGetArguments, QueueDeclareArguments};
+use amqprs::connection::{Connection, OpenConnectionArguments};
+use serde_json::{Value, json};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(60);
+
+pub fn quick() -> Value {
+    json!({"retrymin": "50ms", "retrymax": "200ms"})
+}
+
+fn post(hub: &Hub, numbers: std::ops::Range<usize>) {
+    let batch: Vec<_> = numbers.map(alert).collect();
+    assert_eq!(hub.post("/", &Value::Array(batch).to_string()).expect("answered").0, 200);
+}
+
+fn listens(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+/// A certificate of 127.0.0.1 that is its own authority, and its key.
+pub fn certificate(directory: &Path) -> (String, String) {
+    let path = |name: &str| directory.join(name).display().to_string();
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", &path("key.pem"), "-out", &path("cert.pem")])
+        .output()
+        .expect("openssl");
+    assert!(made.status.success(), "{made:?}");
+    (path("cert.pem"), path("key.pem"))
+}
+
+/// The numbers of alerts, in order and once each.
+pub fn distinct(mut numbers: Vec<usize>) -> Vec<usize> {
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+/// Ends the port mapper that RabbitMQ leaves behind.
+struct PortMapper(u16);
+
+impl Drop for PortMapper {
+    fn drop(&mut self) {
+        let _ = Command::new("epmd").args(["-port", &self.0.to_string(), "-kill"]).output();
+    }
+}
+
+#[test]
+fn rabbitmq_confirms_each_message() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (port, mapper, distribution) = (free_port(), free_port(), free_port());
+    let server = Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
+    std::fs::write(path("rabbitmq.conf"), format!("listeners.tcp.local = 127.0.0.1:{port}\n")).expect("written");
+    std::fs::write(path("plugins"), "[].\n").expect("written");
+    let variables = vec![
+        ("HOME", path("")),
+        ("ERL_EPMD_PORT", mapper.to_string()),
+        ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
+        ("RABBITMQ_NODENAME", "falco@localhost".to_owned()),
+        ("RABBITMQ_DIST_PORT", distribution.to_string()),
+        ("RABBITMQ_MNESIA_BASE", path("mnesia")),
+        ("RABBITMQ_LOG_BASE", path("log")),
+        ("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf")),
+        ("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins")),
+        // Without it a shell stands between us and the server.
+        ("RABBITMQ_ALLOW_INPUT", "1".to_owned()),
+        ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-noinput +sbwt none".to_owned()),
+    ];
+    let _mapper = PortMapper(mapper);
+    let started = Process::start_with(server.to_str().expect("UTF-8"), &[], &variables, &directory.path().join("out"));
+    let Some(_server) = started else { return };
+    let hub = Hub::started(&json!({
+        "hub": quick(), "rabbitmq": {"url": format!("amqp://guest:guest@127.0.0.1:{port}/"), "queue": "falco"},
+    }));
+    post(&hub, 0..50);
+    // The broker takes a while; then there is no queue, which must not pass for delivered.
+    wait_until("the missing queue is told", 2 * SOON, || {
+        hub.output("rabbitmq")["last_error"].as_str().is_some_and(|e| e.contains("NO_ROUTE"))
+    });
+    assert_eq!(hub.output("rabbitmq")["last_success"], Value::Null);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let numbers = runtime.block_on(async {
+        let arguments = OpenConnectionArguments::new("127.0.0.1", port, "guest", "guest");
+        let connection = Connection::open(&arguments).await.expect("connected");
+        let channel = connection.open_channel(None).await.expect("a channel");
+        channel.queue_declare(QueueDeclareArguments::durable_client_named("falco")).await.expect("a queue");
+        let mut numbers = Vec::new();
+        let end = std::time::Instant::now() + SOON;
+        while distinct(numbers.clone()).len() < 50 {
+            assert!(std::time::Instant::now() < end, "{numbers:?}");
+            let arguments = BasicGetArguments::new("falco").no_ack(true).finish();
+            match channel.basic_get(arguments).await.expect("answered") {
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+                Some((_, properties, body)) => {
+                    assert_eq!(properties.content_type().map(String::as_str), Some("text/plain"));
+                    let alert: Value = serde_json::from_slice(&body).expect("JSON");
+                    assert_eq!(properties.message_id().map(String::as_str), alert["uuid"].as_str());
+                    numbers.push(number(&alert));
+                }
+            }
+        }
+        numbers
+    });
+    assert_eq!(distinct(numbers), (0..50).collect::<Vec<_>>());
+    wait_until("all are acknowledged", SOON, || {
+        hub.output("rabbitmq")["queue"] == 0 && hub.output("rabbitmq")["last_success"].is_number()
+    });
+}
+
+/// Where PostgreSQL's programs are.
+fn postgres_programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    versions.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).find(|path| path.join("initdb").exists())
+}
+
+#[test]
+fn postgresql_gets_rows() {
+    let Some(programs) = postgres_programs() else {
+        println!("skipped: postgresql is not installed (scripts/deps hub)");
+        return;
+    };
+    let directory = tempfile::tempdir().expect("directory");
+    let data = directory.path().join("data");
+    let program = |name: &str| programs.join(name).display().to_string();
+    // It does not run as root.
+    let root = nix::unistd::geteuid().is_root();
+    let prefix: Vec<String> = match root {
+        true => ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"].map(str::to_owned).to_vec(),
+        false => vec!["env".to_owned()],
+    };
+    if root {
+        assert!(Command::new("chown").arg("postgres").arg(directory.path()).status().expect("chown").success());
+    }
+    std::fs::write(directory.path().join("password"), "p'w\n").expect("written");
+    let data_text = data.display().to_string();
+    let password_file = format!("--pwfile={}", directory.path().join("password").display());
+    let initdb = program("initdb");
+    let made = Command::new(&prefix[0])
+        .args(&prefix[1..])
+        .args([&*initdb, "-D", &data_text, "-U", "postgres", "-A", "scram-sha-256", &password_file, "-N", "-E", "UTF8"])
+        .output()
+        .expect("initdb");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let port = free_port();
+    let port_text = port.to_string();
+    let (server, sockets) = (program("postgres"), directory.path().display().to_string());
+    let arguments = [&server, "-D", &data_text, "-p", &port_text, "-h", "127.0.0.1", "-k", &sockets, "-F"];
+    let arguments: Vec<&str> = prefix[1..].iter().map(String::as_str).chain(arguments).collect();
+    let Some(_server) = Process::start(&prefix[0], &arguments, &directory.path().join("log")) else { return };
+    let psql = |text: &str| {
+        let out = Command::new(program("psql"))
+            .args(["-h", "127.0.0.1", "-p", &port_text, "-U", "postgres", "-At", "-c", text])
+            .env("PGPASSWORD", "p'w")
+            .output()
+            .expect("psql");
+        String::from_utf8_lossy(&out.stdout).trim().to_owned()
+    };
+    wait_until("postgres", SOON, || psql("select 1") == "1");
+    let hub = Hub::started(&json!({
+        "hub": quick(), "customfields": {"Team": "it's \"red\"", "a.b": "x"},
+        "timescaledb": {"host": "127.0.0.1", "port": port, "password": "p'w", "database": "postgres"},
+    }));
+    post(&hub, 0..30);
+    wait_until("the missing table is told", SOON, || {
+        hub.output("timescaledb")["last_error"].as_str().is_some_and(|e| e.contains("falcosidekick_events"))
+    });
+    psql(
+        "create table falcosidekick_events (time timestamptz not null, rule text, priority varchar(20), source text, \
+         output text, tags text, hostname text, team text, \"a.b\" text)",
+    );
+    wait_until("all rows", SOON, || psql("select count(distinct output) from falcosidekick_events") == "30");
+    let row = "select extract(epoch from time), rule, priority, tags, hostname, team, \"a.b\" from falcosidekick_events limit 1";
+    assert_eq!(psql(row), "1706702400.000000|Numbered|Warning|a,b|host|it's \"red\"|x");
+}
+
+/// The system's, to which packages belong.
+const PYTHON: &str = "/usr/bin/python3";
+
+const MAIL_SERVER: &str = r#"
+import asyncio, json, ssl, sys
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
+port, out, cert, key = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+class Handler:
+    async def handle_DATA(self, server, session, envelope):
+        if b"alert <3>" in envelope.content: return "550 no"
+        with open(out, "a") as f:
+            f.write(json.dumps({"from": envelope.mail_from, "to": envelope.rcpt_tos, "tls": session.ssl is not None,
+                                "mail": envelope.content.decode()}) + "\n")
+        return "250 ok"
+    async def auth_OAUTHBEARER(self, server, args):
+        import base64
+        ok = base64.b64decode(args[1]).endswith(b"\x01auth=Bearer tok\x01\x01")
+        return AuthResult(success=ok, auth_data=b"x")
+def check(server, session, envelope, mechanism, data):
+    right = isinstance(data, LoginPassword) and data.login == b"u" and data.password == b"p"
+    return AuthResult(success=right, handled=False)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(cert, key)
+c = Controller(Handler(), hostname="127.0.0.1", port=port, tls_context=context, require_starttls=True,
+               auth_required=True, authenticator=check)
+c.start()
+asyncio.new_event_loop().run_forever()
+"#;
+
+#[test]
+fn mail_over_tls_with_a_password() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let known = Command::new(PYTHON).args(["-c", "import aiosmtpd"]).output();
+    if !known.is_ok_and(|out| out.status.success()) {
+        println!("skipped: python3-aiosmtpd is not installed (scripts/deps hub)");
+        return;
+    }
+    let port = free_port();
+    let port_text = port.to_string();
+    let (out, (cert, key)) = (path("out"), certificate(directory.path()));
+    let arguments = ["-c", MAIL_SERVER, &port_text, &out, &cert, &key];
+    let Some(_server) = Process::start(PYTHON, &arguments, &directory.path().join("log")) else { return };
+    wait_until("the mail server", SOON, || listens(port));
+    let target = |name: &str, more: Value| {
+        let mut target = json!({
+            "kind": "smtp", "name": name, "hostport": format!("127.0.0.1:{port}"), "from": "Falco <falco@example.org>",
+            "to": "a@example.org,b@example.org", "user": "u", "password": "p",
+        });
+        target.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        target
+    };
+    let mut settings = quick();
+    settings["refusals"] = json!(2);
+    let hub = Hub::started(&json!({
+        "hub": settings, "tlsclient": {"cacertfile": cert},
+        "outputs": [
+            target("plain", json!({"outputformat": "text"})),
+            target("bearer", json!({"authmechanism": "oauthbearer", "token": "tok"})),
+            target("wrong", json!({"password": "x"})),
+        ],
+    }));
+    post(&hub, 0..6);
+    let mails = || -> Vec<Value> {
+        let text = std::fs::read_to_string(&out).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    wait_until("five mails of two outputs", SOON, || mails().len() >= 10);
+    wait_until("what is refused is a dead letter", SOON, || {
+        hub.output("plain")["dead_letters"] == 1 && hub.output("bearer")["dead_letters"] == 1
+    });
+    for mail in mails() {
+        assert_eq!(mail["to"], json!(["a@example.org", "b@example.org"]));
+        assert_eq!((&mail["from"], &mail["tls"]), (&json!("falco@example.org"), &json!(true)));
+        let text = mail["mail"].as_str().expect("a text");
+        assert!(
+            text.contains("Subject: [Warning] alert <") && text.contains("Date: Wed, 31 Jan 2024 12:00:00 +0000"),
+            "{text}"
+        );
+        assert!(text.contains("proc.name: sh"), "{text}");
+    }
+    let html = mails().iter().filter(|mail| mail["mail"].as_str().is_some_and(|m| m.contains("text/html"))).count();
+    assert_eq!(html, 5, "the text alone, and with HTML");
+    wait_until("the wrong password is told", SOON, || {
+        hub.output("wrong")["last_error"].as_str().is_some_and(|e| e.contains("535"))
+    });
+}
