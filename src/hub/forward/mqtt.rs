@@ -34,6 +34,8 @@ pub const KIND: Kind = Kind {
 
 /// Alerts on one connection.
 const BATCH_MAX: usize = 64;
+/// The same with `qos` 2. mosquitto acknowledges such messages beyond 20 at a time, and drops them.
+const EXACTLY_ONCE_MAX: usize = 16;
 /// The most that a message may have: what the hub takes, and more.
 const PACKET_MAX: usize = 16 << 20;
 
@@ -118,7 +120,8 @@ impl Mqtt {
 #[async_trait::async_trait]
 impl Forward for Mqtt {
     fn batch(&self) -> Batch {
-        Batch { alerts: BATCH_MAX, bytes: 1 << 20, linger: Duration::ZERO }
+        let alerts = if self.qos == QoS::ExactlyOnce { EXACTLY_ONCE_MAX } else { BATCH_MAX };
+        Batch { alerts, bytes: 1 << 20, linger: Duration::ZERO }
     }
 
     async fn deliver(&self, alerts: &[Arc<Alert>]) -> Vec<Result<(), Failure>> {
