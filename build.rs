@@ -20,13 +20,19 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=kmod");
     bindings(&sources, &out.join("abi.rs"));
-    cc::Build::new().file(sources.join("syscalls.c")).include(&sources).warnings(true).compile("fsn_table");
+    cc::Build::new()
+        .file(sources.join("syscalls.c"))
+        .file(sources.join("filter.c"))
+        .include(&sources)
+        .warnings(true)
+        .compile("fsn_table");
     module(&sources, &out);
 }
 
 /// Values that are macros with casts or sizeof, which bindgen reads only as constants.
 const CONSTANTS: &str = r#"
 #include "syscalls.h"
+#include "filter.h"
 #include "abi.h"
 static const __u64 FSN_MMAP_CPU_STRIDE = FSN_MMAP_CONSUMER(1);
 static const __u64 FSN_MMAP_PRODUCER_OFFSET = FSN_MMAP_PRODUCER(0);
@@ -36,6 +42,7 @@ static const __u32 FSN_IOCTL_ATTACH = FSN_IOC_ATTACH;
 static const __u32 FSN_IOCTL_START = FSN_IOC_START;
 static const __u32 FSN_IOCTL_STOP = FSN_IOC_STOP;
 static const __u32 FSN_IOCTL_SEED = FSN_IOC_SEED;
+static const __u32 FSN_IOCTL_FILTER = FSN_IOC_FILTER;
 "#;
 
 fn bindings(sources: &Path, to: &Path) {

@@ -22,7 +22,7 @@
 #endif
 
 #define FSN_ABI_MAJOR	1
-#define FSN_ABI_MINOR	0
+#define FSN_ABI_MINOR	1
 #define FSN_DEVICE_NAME	"falco-sensor"
 
 /* ---- shared pages ------------------------------------------------------------------------------- */
@@ -70,6 +70,8 @@ enum fsn_drop {
 enum fsn_filtered {
 	FSN_FILTERED_MASK,	/* by the slot's interest mask */
 	FSN_FILTERED_SELF,	/* the consumer's own threads */
+	FSN_FILTERED_CALL,	/* by its registers and result: the conditions of its event (struct fsn_filter) */
+	FSN_FILTERED_OBJECT,	/* by its paths or its descriptor: the same */
 	FSN_FILTERED_MAX = 8
 };
 
@@ -402,11 +404,138 @@ struct fsn_seed {
 	__u64 exe;
 };
 
+/* ---- necessary conditions -------------------------------------------------------------------------- */
+
+/*
+ * What must hold of a call for any rule to match it, by event code. One blob: this header, then the arrays in the
+ * order of their counts, without gaps: tests, strings, steps, sets, programs, bytes. The module checks every number in it
+ * before the first use, and takes whatever it cannot tell (memory that is not readable, a path it cannot make
+ * absolute as text) as "may hold".
+ */
+#define FSN_FILTER_CODES	512
+#define FSN_FILTER_MAX		(256 * 1024)	/* bytes of a blob */
+
+struct fsn_filter {
+	__u32 size;		/* bytes of the blob, this header included */
+	__u32 bytes;		/* of text, at the end */
+	__u16 tests;
+	__u16 strings;
+	__u16 steps;
+	__u16 sets;
+	__u16 programs;
+	__u16 reserved[3];
+	__u8 program[FSN_FILTER_CODES];	/* by event code: 1 + its program; 0: everything passes */
+};
+
+enum fsn_test_kind {
+	FSN_TEST_RESULT,	/* low <= result <= high */
+	FSN_TEST_ACCESS,	/* bit (register & 3) of low */
+	FSN_TEST_BITS,		/* (u32)register has a bit of low */
+	FSN_TEST_VALUE,		/* low <= (s32)register <= high */
+	FSN_TEST_SOCKET,	/* the descriptor is of a kind whose bit (FSN_KIND_*) is in low, or none */
+	FSN_TEST_TEXT,		/* one of the texts whose bits (FSN_TEXT_*) are in low is in the set */
+	FSN_TEST_MAX
+};
+
+/* Kinds of a descriptor, as far as a test tells them. */
+#define FSN_KIND_FILE	(1u << 0)	/* no socket */
+#define FSN_KIND_INET	(1u << 1)
+#define FSN_KIND_INET6	(1u << 2)
+#define FSN_KIND_UNIX	(1u << 3)
+#define FSN_KIND_NETLINK (1u << 4)
+#define FSN_KIND_OTHER	(1u << 5)	/* a socket of another family */
+
+#define FSN_TEXT_RAW	(1u << 0)	/* the path as the program gave it */
+#define FSN_TEXT_GIVEN	(1u << 1)	/* made absolute as text */
+#define FSN_TEXT_OPENED	(1u << 2)	/* of the descriptor, from the kernel */
+
+struct fsn_test {
+	__u8 kind;		/* enum fsn_test_kind */
+	__u8 reg;		/* 0..5, where the kind says so */
+	__u16 set;		/* TEXT */
+	__u32 reserved;
+	__s64 low;
+	__s64 high;
+};
+
+/* A text of the blob: @len bytes, @at behind the start of its bytes. */
+struct fsn_string {
+	__u32 at;
+	__u16 len;		/* 1..FSN_STRING_MAX */
+	__u16 reserved;
+};
+
+#define FSN_STRING_MAX	1024
+#define FSN_NEEDLES_MAX	64	/* contained texts of one set */
+/*
+ * Before texts are compared: two bytes of a text, as a bit. Of the contained ones their first two, of prefixes the first two, of suffixes
+ * the last two from the end; a text of one byte has the bits of all that may stand beside it. Of exact texts the last byte and the length.
+ */
+#define FSN_PAIRS	1024
+#define FSN_PAIR(a, b)	(((__u32)(a) << 5 ^ (__u32)(b)) % FSN_PAIRS)
+
+enum fsn_set_part {
+	FSN_SET_EXACT,		/* sorted */
+	FSN_SET_PREFIX,		/* sorted; none begins with another */
+	FSN_SET_SUFFIX,		/* sorted by their bytes from the last to the first; none ends in another */
+	FSN_SET_CONTAINED,
+	FSN_SET_PARTS
+};
+
+/* Texts: a text is in the set when one of its parts has it. A part that is not sorted as it should be finds less. */
+struct fsn_set {
+	struct {
+		__u16 first;	/* string */
+		__u16 count;
+	} part[FSN_SET_PARTS];
+	__u64 pairs[FSN_SET_PARTS][FSN_PAIRS / 64];	/* FSN_PAIR of each text */
+};
+
+#define FSN_STEP_PASS	0xffff
+#define FSN_STEP_STOP	0xfffe
+
+/* Where to go on, by the answer of a test: a later step of the program, or an end. */
+struct fsn_step {
+	__u16 test;
+	__u16 yes;
+	__u16 no;
+	__u16 reserved;
+};
+
+#define FSN_PROGRAM_TESTS	64
+#define FSN_PROGRAM_STEPS	1024
+#define FSN_REG_RESULT	6
+#define FSN_REG_NONE	0xff
+
+#define FSN_PROGRAM_URGENT	(1u << 0)	/* what passes is likely to match: a sleeping consumer is woken at once */
+#define FSN_PROGRAM_OBJECTS	(1u << 1)	/* has tests of texts or sockets; without, those count as held */
+
+/* The conditions of the events that share them. */
+struct fsn_program {
+	__u16 step;		/* first of its steps */
+	__u16 steps;
+	__u16 test;		/* first of its tests */
+	__u8 tests;
+	__u8 path;		/* register of the path's address, or FSN_REG_NONE */
+	__u8 dirfd;		/* register of the directory that a relative path starts at; NONE: the current one */
+	__u8 fd;		/* register of the descriptor, or FSN_REG_RESULT, or NONE */
+	__u8 flags;		/* FSN_PROGRAM_* */
+	__u8 reserved;
+};
+
+/* Hands over a blob; size 0: none any more, everything passes. */
+struct fsn_filter_at {
+	__u32 size;
+	__u32 reserved;
+	__u64 address;		/* user pointer */
+};
+
 #define FSN_IOC_INFO	_IOR('N', 0x51, struct fsn_info)
 #define FSN_IOC_CONFIG	_IOW('N', 0x52, struct fsn_config)	/* -EBUSY while another process consumes */
 #define FSN_IOC_ATTACH	_IO('N', 0x53)				/* argument: cpu; binds this file to its ring */
 #define FSN_IOC_START	_IO('N', 0x54)				/* attach the tracepoints */
 #define FSN_IOC_STOP	_IO('N', 0x55)
 #define FSN_IOC_SEED	_IOW('N', 0x56, struct fsn_seed)
+#define FSN_IOC_FILTER	_IOW('N', 0x57, struct fsn_filter_at)
 
 #endif /* FSN_ABI_H */

@@ -14,6 +14,7 @@
 #include <linux/miscdevice.h>
 #include <linux/vmalloc.h>
 
+#include "facts.h"
 #include "ring.h"
 #include "task.h"
 
@@ -79,6 +80,10 @@ static long fsn_dev_config(const struct fsn_config __user *from)
 	if (c->size != sizeof(*c) || !ring_bytes_ok(c->ring_bytes) || c->snaplen > 4096 ||
 	    c->latency_us < 100 || c->latency_us > 10 * 1000 * 1000 || !c->watermark)
 		goto out;
+	if (!started && !fsn_rings_fit(c->ring_bytes)) {
+		err = -ENOMEM;	/* now, and not after most of them have been filled */
+		goto out;
+	}
 	ring_bytes = c->ring_bytes;
 	WRITE_ONCE(fsn_ring_config.watermark, min(c->watermark, c->ring_bytes / 2));
 	WRITE_ONCE(fsn_ring_config.latency_us, c->latency_us);
@@ -190,6 +195,9 @@ static long fsn_dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 	case FSN_IOC_SEED:
 		err = fsn_dev_seed(p);
 		break;
+	case FSN_IOC_FILTER:
+		err = fsn_table_set(p);
+		break;
 	default:
 		err = -ENOTTY;
 	}
@@ -222,8 +230,10 @@ static int fsn_dev_release(struct inode *inode, struct file *file)
 	struct fsn_ring *ring = file->private_data;
 
 	mutex_lock(&fsn_dev_lock);
-	if (open_files == 1)
+	if (open_files == 1) {
 		fsn_dev_stop();
+		fsn_table_drop();
+	}
 	if (ring) {
 		fsn_ring_detach(ring);
 		ring->owner = NULL;

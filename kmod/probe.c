@@ -9,8 +9,9 @@
  * (fsn_enter). No probe sleeps, prints or allocates more than an exec record. sched_process_free runs
  * from RCU callbacks in softirq and touches the identity table only.
  *
- * Order on the path of a system call, cheapest first: table of numbers, wanted, self, slot, interest mask,
- * record.
+ * Order on the path of a system call, cheapest first: table of numbers, wanted, self, conditions on registers and result,
+ * then either the slot with its interest mask (where it seems that the mask says no) or the conditions on paths and
+ * descriptors, slot, mask, record.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 #include "compat.h"
@@ -18,6 +19,7 @@
 #include <trace/events/sched.h>
 #include <trace/events/syscalls.h>
 
+#include "facts.h"
 #include "ring.h"
 #include "task.h"
 
@@ -90,14 +92,17 @@ lost:
 	return false;
 }
 
-static void event_commit(struct fsn_out *o)
+static void event_commit(struct fsn_out *o, bool urgent)
 {
 	struct fsn_event *ev = (struct fsn_event *)o->start;
 
 	ev->natts = o->natts;
 	fsn_out_commit(o);
 	o->ring->producer->events++;
-	fsn_ring_wake(o->ring);
+	if (urgent)
+		fsn_ring_wake_urgently(o->ring);
+	else
+		fsn_ring_wake(o->ring);
 }
 
 /* ---- system calls ------------------------------------------------------------------------------------------ */
@@ -112,13 +117,54 @@ static bool may_be_exec(long nr)
 #endif
 }
 
+/*
+ * Whether a rule may match @call, as far as the conditions of its event tell; counts those that none can. Calls by the 32-bit
+ * entry, and those that are several events, are not judged.
+ */
+static bool may_match(struct fsn_ring *ring, const struct fsn_call *call, bool *urgent)
+{
+	const struct fsn_table *table = fsn_table_live();
+	const struct fsn_program *program;
+	struct fsn_facts facts;
+	u8 class;
+
+	program = table ? fsn_filter_program(table, call->sc->event) : NULL;
+	if (!program || call->compat || call->nr >= 512 || (call->sc->flags & FSN_SC_MESSAGES))
+		return true;
+	memset(&facts, 0, sizeof(facts));
+	facts.ret = call->ret;
+	facts.args = call->args;
+	facts.buffer = ring->facts;
+	if (!fsn_filter_passes(table, program, &facts, false)) {
+		ring->producer->filtered[FSN_FILTERED_CALL]++;
+		return false;
+	}
+	*urgent = program->flags & FSN_PROGRAM_URGENT;
+	if (!(program->flags & FSN_PROGRAM_OBJECTS))
+		return true;
+	/* the mask is cheaper; where the hint is wrong the event is sent, which is only unnecessary */
+	class = READ_ONCE(fsn_probe_config.class[call->sc->sc]) & (FSN_CLASSES - 1);
+	if (fsn_task_seems_masked(ring, class)) {
+		*urgent = false;
+		return true;
+	}
+	if (!fsn_filter_passes(table, program, &facts, true)) {
+		ring->producer->filtered[FSN_FILTERED_OBJECT]++;
+		return false;
+	}
+	return true;
+}
+
 /* One event of @call, or its loss. */
 static void record_call(struct fsn_ring *ring, const struct fsn_call *call)
 {
 	struct fsn_event *ev;
 	struct fsn_out o;
 	unsigned int i;
+	bool urgent = false;
 
+	if (!may_match(ring, call, &urgent))
+		return;
 	if (!event_begin(&o, ring, call->sc->event, call->sc->sc))
 		return;
 	ev = (struct fsn_event *)o.start;
@@ -129,7 +175,7 @@ static void record_call(struct fsn_ring *ring, const struct fsn_call *call)
 	if (call->compat)
 		ev->flags |= FSN_EVENT_COMPAT;
 	if (fsn_capture(&o, call)) {
-		event_commit(&o);
+		event_commit(&o, urgent);
 	} else {
 		fsn_out_drop(&o, FSN_DROP_RING_FULL);
 		fsn_ring_wake(ring);
@@ -223,7 +269,7 @@ static void probe_exec(void *data, struct task_struct *task, pid_t old_pid, stru
 	ev = (struct fsn_event *)o.start;
 	ev->flags |= FSN_EVENT_TRACEPOINT;
 	ev->nr = sc_execve->nr;
-	event_commit(&o);
+	event_commit(&o, false);
 out:
 	fsn_leave(ring);
 }
@@ -290,7 +336,7 @@ static void probe_exit(FSN_PROCESS_EXIT_ARGS)
 	ev->args[2] = code & 0x7f;
 	ev->args[3] = !!(code & 0x80);
 	ev->args[4] = reaper_of_current();
-	event_commit(&o);
+	event_commit(&o, false);
 out:
 	fsn_leave(ring);
 }

@@ -13,6 +13,7 @@
 #include "compat.h"
 #include <linux/vmalloc.h>
 
+#include "facts.h"
 #include "ring.h"
 #include "task.h"
 
@@ -21,6 +22,9 @@ struct fsn_ring_config fsn_ring_config = {
 	.latency_us = 10 * 1000,
 };
 atomic64_t fsn_no_ring = ATOMIC64_INIT(0);
+
+/* Between two wake-ups for likely matches. */
+#define URGENT_NS	(1000 * 1000)
 
 static struct fsn_ring *rings;
 static atomic_t next_epoch = ATOMIC_INIT(0);
@@ -244,6 +248,27 @@ void fsn_ring_wake(struct fsn_ring *ring)
 	}
 }
 
+/*
+ * After the commit of an event that a rule is likely to match: a sleeping consumer is woken at once, though not more often than
+ * URGENT_NS apart, whatever the rules are.
+ */
+void fsn_ring_wake_urgently(struct fsn_ring *ring)
+{
+	u64 now;
+
+	smp_mb();	/* as in fsn_ring_wake() */
+	if (likely(!READ_ONCE(ring->consumer->sleeping)))
+		return;
+	now = fsn_clock();
+	if (now - ring->urgent_at < URGENT_NS) {
+		fsn_ring_wake(ring);
+		return;
+	}
+	ring->urgent_at = now;
+	WRITE_ONCE(ring->due, true);	/* readable, however little there is */
+	ring_wake_now(ring);
+}
+
 bool fsn_ring_readable(struct fsn_ring *ring)
 {
 	u64 unread = READ_ONCE(ring->producer->head) - READ_ONCE(ring->consumer->tail);
@@ -280,12 +305,18 @@ static void ring_free(struct fsn_ring *ring)
  * Whether so many pages can be had and the host keeps some. A ring that is too large is the consumer's mistake: an error, no
  * reason to kill somebody for memory, nor to reclaim the last pages one by one.
  */
-static bool memory_for(unsigned int pages)
+static bool memory_for(unsigned long pages)
 {
 	struct sysinfo info;
 
 	si_meminfo(&info);
 	return fsn_pages_available() - (long)pages >= (long)(info.totalram / RESERVE);
+}
+
+/* Whether there is memory for a ring of @bytes of each CPU that is online. process. */
+bool fsn_rings_fit(u32 bytes)
+{
+	return memory_for((unsigned long)num_online_cpus() * (bytes >> PAGE_SHIFT));
 }
 
 /**
@@ -414,6 +445,13 @@ int fsn_rings_init(void)
 	BUILD_BUG_ON(sizeof(struct fsn_att) != 8);
 	BUILD_BUG_ON(sizeof(struct fsn_fd) != 48);
 	BUILD_BUG_ON(sizeof(struct fsn_sock) != 72);
+	BUILD_BUG_ON(sizeof(struct fsn_filter) != 24 + FSN_FILTER_CODES);
+	BUILD_BUG_ON(sizeof(struct fsn_test) != 24);
+	BUILD_BUG_ON(sizeof(struct fsn_string) != 8);
+	BUILD_BUG_ON(sizeof(struct fsn_step) != 8);
+	BUILD_BUG_ON(sizeof(struct fsn_set) != 16 + FSN_SET_PARTS * FSN_PAIRS / 8);
+	BUILD_BUG_ON(sizeof(struct fsn_program) != 12);
+	BUILD_BUG_ON(FSN_FILTER_CODES != FSN_EVENT_CODES);
 	BUILD_BUG_ON(PRODUCER_PAGES != 1);
 
 	rings = vzalloc((nr_cpu_ids) * sizeof(*rings));
@@ -426,7 +464,8 @@ int fsn_rings_init(void)
 		init_waitqueue_head(&ring->wait);
 		fsn_hrtimer_setup(&ring->timer, ring_timer);
 		ring->scratch = kmalloc_node(FSN_PATH_MAX, GFP_KERNEL, cpu_to_node(cpu));
-		if (!ring->scratch) {
+		ring->facts = kmalloc_node(FSN_FACTS_BYTES, GFP_KERNEL, cpu_to_node(cpu));
+		if (!ring->scratch || !ring->facts) {
 			fsn_rings_exit();
 			return -ENOMEM;
 		}
@@ -442,6 +481,7 @@ void fsn_rings_exit(void)
 	for_each_possible_cpu(cpu) {
 		fsn_ring_detach(&rings[cpu]);
 		kfree(rings[cpu].scratch);
+		kfree(rings[cpu].facts);
 	}
 	vfree(rings);
 	rings = NULL;

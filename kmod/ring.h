@@ -38,6 +38,8 @@ struct fsn_ring {
 	u64 head_woken;			/* head when the consumer was last woken */
 	struct fsn_slot *slots;
 	char *scratch;
+	char *facts;			/* texts that conditions are about: FSN_FACTS_BYTES */
+	u64 urgent_at;			/* last wake-up for a likely match */
 	unsigned long nested;		/* counted here while there is no producer page */
 	/* waking the consumer */
 	wait_queue_head_t wait;
@@ -57,6 +59,7 @@ extern struct fsn_ring_config fsn_ring_config;
 /* process */
 int fsn_rings_init(void);
 void fsn_rings_exit(void);
+bool fsn_rings_fit(u32 bytes);
 int fsn_ring_attach(struct fsn_ring *ring, u32 bytes);
 void fsn_ring_detach(struct fsn_ring *ring);
 int fsn_ring_mmap(struct fsn_ring *ring, struct vm_area_struct *vma, bool producer);
@@ -72,6 +75,7 @@ static inline bool fsn_ring_live(const struct fsn_ring *ring)
 /* Forget what was sent when the consumer asks for it. probe. */
 void fsn_ring_check_reset(struct fsn_ring *ring);
 void fsn_ring_wake(struct fsn_ring *ring);
+void fsn_ring_wake_urgently(struct fsn_ring *ring);
 
 /* Events on a CPU without a ring; counted while a consumer is there. */
 extern atomic64_t fsn_no_ring;

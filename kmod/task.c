@@ -485,6 +485,19 @@ static bool lineage_unchanged(struct fsn_slot *slot, u64 seq)
 	return true;
 }
 
+bool fsn_task_seems_masked(struct fsn_ring *ring, u8 class)
+{
+	const struct fsn_interest *interest;
+	struct fsn_slot *slot;
+	bool mine;
+
+	slot = slot_find(ring, &mine);
+	if (!mine)
+		return false;
+	interest = &ring->consumer->interest[slot - ring->slots];
+	return READ_ONCE(interest->gen) == slot->gen && !(READ_ONCE(interest->mask) >> class & 1);
+}
+
 int fsn_task_slot(struct fsn_ring *ring, u32 *gen)
 {
 	u32 rename_seq = fsn_seqlock_sequence(&rename_lock);

@@ -67,6 +67,11 @@ extern atomic64_t fsn_no_memory;
 /* ---- task.c ----------------------------------------------------------------------------------------- */
 
 struct fsn_slot;
+/*
+ * Whether the consumer may have said that it wants nothing of this class from current: a look at the slot without comparing
+ * the task, so only a hint. probe.
+ */
+bool fsn_task_seems_masked(struct fsn_ring *ring, u8 class);
 /* Bumped when an ancestor, a session or a group leader of somebody may have changed. */
 extern atomic64_t fsn_lineage_seq;
 

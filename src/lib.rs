@@ -16,5 +16,6 @@ pub mod filter;
 pub mod hub;
 pub mod kit;
 pub mod output;
+pub mod pushdown;
 pub mod rules;
 pub mod sensor;

@@ -24,6 +24,13 @@ macro_rules! plain {
     )* };
 }
 plain!(fsn_record, fsn_exec, fsn_relative, fsn_task, fsn_event, fsn_att, fsn_fd, fsn_sock);
+plain!(fsn_filter, fsn_test, fsn_string, fsn_step, fsn_set, fsn_program);
+
+/// Appends structs as the module reads them.
+pub fn push<T: Plain>(values: &[T], out: &mut Vec<u8>) {
+    // SAFETY: T is Plain: integers without padding, of which every byte may be read.
+    out.extend_from_slice(unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) });
+}
 
 /// The struct that `bytes` begin with; None when they are too short or not aligned for it.
 pub fn view<T: Plain>(bytes: &[u8]) -> Option<&T> {
@@ -71,6 +78,12 @@ mod tests {
             ("fsn_config", size_of::<fsn_config>(), 32 + 64 + 512),
             ("fsn_info", size_of::<fsn_info>(), 96),
             ("fsn_seed", size_of::<fsn_seed>(), 40),
+            ("fsn_filter", size_of::<fsn_filter>(), 24 + 512),
+            ("fsn_test", size_of::<fsn_test>(), 24),
+            ("fsn_string", size_of::<fsn_string>(), 8),
+            ("fsn_step", size_of::<fsn_step>(), 8),
+            ("fsn_set", size_of::<fsn_set>(), 16),
+            ("fsn_program", size_of::<fsn_program>(), 12),
         ];
         for (name, size, expected) in sizes {
             assert_eq!(size, expected, "{name}");

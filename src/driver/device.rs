@@ -3,7 +3,7 @@
 //! One [`Device`] controls the module; every ring has an open file of its own, because a file is bound to one ring
 //! and is what its reader polls. All of them belong to one process: the module serves one consumer.
 
-use super::abi::{self, fsn_config, fsn_consumer, fsn_info, fsn_producer, fsn_seed};
+use super::abi::{self, fsn_config, fsn_consumer, fsn_filter_at, fsn_info, fsn_producer, fsn_seed};
 use super::error::Error;
 use super::ring::{Memory, Ring};
 use super::table;
@@ -89,8 +89,19 @@ impl Device {
     /// Says what to capture. The first one decides the size of the rings.
     pub fn configure(&self, config: &fsn_config) -> Result<(), Error> {
         let mut config = fsn_config { size: size_of::<fsn_config>() as u32, ..*config };
-        self.ioctl(abi::FSN_IOCTL_CONFIG, (&raw mut config).cast())
-            .map_err(|e| self.or_busy(e, "configuring the module"))
+        let ring_bytes = config.ring_bytes;
+        self.ioctl(abi::FSN_IOCTL_CONFIG, (&raw mut config).cast()).map_err(|e| match e.raw_os_error() {
+            Some(libc::ENOMEM) => Error::RingMemory { bytes: ring_bytes, source: e },
+            _ => self.or_busy(e, "configuring the module"),
+        })
+    }
+
+    /// Hands over the conditions that calls have to meet (`struct fsn_filter`); an empty table lets everything pass. What the
+    /// module filters changes at once: before rules are replaced by others, take the old ones' conditions away.
+    pub fn filter(&self, table: &[u8]) -> Result<(), Error> {
+        let mut at = fsn_filter_at { size: table.len() as u32, reserved: 0, address: table.as_ptr() as u64 };
+        self.ioctl(abi::FSN_IOCTL_FILTER, (&raw mut at).cast())
+            .map_err(|e| self.or_busy(e, "handing over the rules' conditions"))
     }
 
     /// Allocates and maps the ring of `cpu`, `ring_bytes` long as configured.

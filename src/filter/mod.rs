@@ -20,6 +20,7 @@ mod kept;
 mod lexer;
 pub mod literal;
 pub mod lower;
+pub mod necessary;
 pub mod parser;
 pub mod pathprefix;
 pub mod posix;

@@ -303,6 +303,14 @@ impl Program {
         plan.into_iter().flat_map(|plan| plan.entries.iter().map(|entry| entry.rule))
     }
 
+    /// The conditions of the rules that listen to an event code, but for what the code decides. None where no rule listens;
+    /// conditions that nest too deep count as holding.
+    pub(super) fn conditions(&self, code: u16) -> Option<Vec<NodeId>> {
+        let plan = &self.plans[usize::from(self.plan_of(code)?)];
+        let whole = |entry: &Entry| if plan.is_deep { TRUE } else { entry.node };
+        Some(plan.entries.iter().map(whole).collect())
+    }
+
     /// Every field any rule reads.
     pub fn fields_used(&self) -> impl Iterator<Item = &FieldUse> {
         self.table.terms.iter().filter_map(|t| match &t.kind {

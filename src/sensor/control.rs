@@ -320,16 +320,21 @@ impl Finished {
         // Whoever read the alerts may be gone.
         let _ = std::io::stdout().write_all(statistics::alerts(rules).as_bytes());
         let (c, seen) = (&self.counters, &self.seen);
+        let stages = drops::FILTERED.map(|(stage, _)| c.filtered[stage as usize]);
         log::write(
             Level::Info,
             format_args!(
                 "statistics: {} events, {} task and {} exec records, {} wake-ups; {} events that no rule could match were \
-                 not sent; lost {}; {} events without task, {} broken records, {} damaged places; {} alerts dropped",
+                 not sent, {} by their task, {} by their arguments, {} by their paths or descriptors; lost {}; {} events \
+                 without task, {} broken records, {} damaged places; {} alerts dropped",
                 c.events,
                 c.tasks,
                 c.execs,
                 c.wakeups,
-                c.filtered[abi::FSN_FILTERED_MASK as usize],
+                stages.iter().sum::<u64>(),
+                stages[0],
+                stages[1],
+                stages[2],
                 drops::describe(&c.drops),
                 seen.without_task,
                 seen.broken,

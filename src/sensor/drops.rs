@@ -20,6 +20,10 @@ pub const CAUSES: [(u32, &str); 6] = [
     (abi::FSN_DROP_NO_RING, "CPU without a ring"),
 ];
 
+/// What the module found that no rule can match, by the stage that told it: `FSN_FILTERED_*`.
+pub const FILTERED: [(u32, &str); 3] =
+    [(abi::FSN_FILTERED_MASK, "mask"), (abi::FSN_FILTERED_CALL, "call"), (abi::FSN_FILTERED_OBJECT, "object")];
+
 /// The counters that mean a lost event.
 pub fn lost(counters: &Counters) -> u64 {
     counters.drops.iter().sum()

@@ -52,6 +52,8 @@ pub struct Plan {
     /// What a match does to recordings, by rule index; empty when rules start none.
     pub triggers: Vec<Trigger>,
     pub driver: fsn_config,
+    /// What the module tests of calls before it makes events of them; empty when there is nothing to test.
+    pub conditions: Vec<u8>,
     /// Names of the captured system calls.
     pub captured: Vec<&'static str>,
     /// What the operator should know.
@@ -189,7 +191,8 @@ pub fn plan(config: &Config, loaded: &LoadedRules, style: &Style) -> Result<Plan
         tags: rule.tags.iter().cloned().collect(),
     };
     let labels = loaded.rules.iter().map(labels).collect();
-    let mut plan = Plan { program, forms, labels, triggers: Vec::new(), driver, captured, warnings };
+    let conditions = crate::pushdown::table(&program).unwrap_or_default();
+    let mut plan = Plan { program, forms, labels, triggers: Vec::new(), driver, conditions, captured, warnings };
     if let Some(on_match) = &config.capture {
         let trigger = |rule: &Rule| Trigger {
             starts: on_match.all_rules || rule.capture,

@@ -10,6 +10,9 @@
 //! 3. Every loop exchanges the rules between two records, and tells masks again, the new rules'.
 //! 4. The module captures what the new rules want.
 //!
+//! The conditions that the module tests before it makes events (`pushdown`) are taken away before the first step, and those of the new
+//! rules are handed over after the last.
+//!
 //! Invariants: every event that was captured is evaluated once, by the old or by the new rules; what both want is captured
 //! throughout; no mask computed from one set of rules stops an event while the loop of that CPU has the other. Tasks are kept.
 
@@ -76,14 +79,11 @@ impl Control<'_> {
         let prepared = prepare::again(self.options, self.file, &mut self.inputs);
         self.files.iter_mut().for_each(|files| files.watch(&self.inputs));
         let refused = match prepared.and_then(|prepared| self.open(prepared)) {
-            Ok(opened) => match self
-                .fleet
-                .as_ref()
-                .map_or(Ok(Ok(())), |fleet| capture_both(fleet, &self.driver, &opened.plan.driver))?
-            {
+            Ok(opened) => match self.capture_both(&opened.plan.driver)? {
                 Ok(()) => {
                     let what = opened.announcement();
                     self.replace(opened)?;
+                    self.tell_conditions()?;
                     self.telemetry.state().reloads[0] += 1;
                     let took = started.elapsed().as_millis();
                     log::write(Level::Info, format_args!("reloaded in {took} ms: {what}"));
@@ -99,6 +99,23 @@ impl Control<'_> {
         let message = format!("{}: {refused}", internal::RELOAD);
         self.tell(internal::RELOAD, Priority::Critical, &message);
         Ok(())
+    }
+
+    /// Steps 1 and 2, without the old rules' conditions, which say nothing of the new ones.
+    fn capture_both(&self, new: &fsn_config) -> Result<Result<(), String>, String> {
+        let Some(fleet) = &self.fleet else { return Ok(Ok(())) };
+        fleet.device().filter(&[]).map_err(run::text)?;
+        let taken = capture_both(fleet, &self.driver, new)?;
+        if taken.is_err() {
+            self.tell_conditions()?;
+        }
+        Ok(taken)
+    }
+
+    /// Has the module test the conditions of the rules that run.
+    fn tell_conditions(&self) -> Result<(), String> {
+        let Some(fleet) = &self.fleet else { return Ok(()) };
+        fleet.device().filter(run::conditions(&self.shared, self.recorder.as_ref())).map_err(run::text)
     }
 
     /// Opens what the new configuration writes to: what can fail, while nothing has changed.

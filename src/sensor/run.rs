@@ -69,6 +69,7 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
     let fleet = if config.driver {
         let device = Device::open().map_err(text)?;
         shared.clock.update(|| device.info().map(|info| info.clock)).map_err(text)?;
+        device.filter(conditions(&shared, recorder.as_ref())).map_err(text)?;
         let make = make(&shared, &style, &sender, recorder.as_ref(), &telemetry);
         let fleet = Fleet::start(device, &driver, make).map_err(text)?;
         let seeded = seed::seed(fleet.device(), &host_root().join("proc"), driver.features & abi::FSN_CAP_ENV != 0);
@@ -157,6 +158,11 @@ pub(super) fn make(
         let watch = Watch::new(shared.clone(), host, style.clone(), sender.clone());
         watch.recorded_by(tap.as_ref().map(Tap::another)).told_by(telemetry.of_loop(cpu))
     })
+}
+
+/// What calls have to meet to be sent. A recording has what no rule matches, too.
+pub(super) fn conditions<'s>(shared: &'s Shared, recorder: Option<&Recorder>) -> &'s [u8] {
+    if shared.pushdown && recorder.is_none() { &shared.plan.conditions } else { &[] }
 }
 
 /// What records, when anything is to be or may be recorded.

@@ -264,7 +264,7 @@ impl State {
             let label = vec![("cause".to_owned(), word.replace(' ', "_"))];
             samples.push("falco_sensor_drops_total", label, counters.drops[cause as usize] as f64);
         }
-        for (reason, word) in [(abi::FSN_FILTERED_MASK, "mask"), (abi::FSN_FILTERED_SELF, "self")] {
+        for (reason, word) in drops::FILTERED.into_iter().chain([(abi::FSN_FILTERED_SELF, "self")]) {
             let label = vec![("reason".to_owned(), word.to_owned())];
             samples.push("falco_sensor_filtered_total", label, counters.filtered[reason as usize] as f64);
         }
@@ -287,8 +287,8 @@ impl State {
                 let labels = [cpu(), vec![("cause".to_owned(), word.replace(' ', "_"))]].concat();
                 samples.push("falco_sensor_drops_cpu_total", labels, counters.drops[*cause as usize] as f64);
             }
-            let masked = counters.filtered[abi::FSN_FILTERED_MASK as usize];
-            samples.push("falco_sensor_filtered_cpu_total", cpu(), masked as f64);
+            let filtered: u64 = drops::FILTERED.iter().map(|(stage, _)| counters.filtered[*stage as usize]).sum();
+            samples.push("falco_sensor_filtered_cpu_total", cpu(), filtered as f64);
             samples.push("falco_sensor_ring_used_bytes", cpu(), ring::used(memory) as f64);
             samples.push("falco_sensor_ring_size_bytes", cpu(), f64::from(memory.size()));
         }

@@ -103,6 +103,97 @@ static void refuses_configs(int fd)
 	wants(0, ioctl(fd, FSN_IOC_CONFIG, &c));
 }
 
+// A table of conditions that is right: one program, for openat, whose only test is about its path.
+struct table {
+	struct fsn_filter head;
+	struct fsn_test test;
+	struct fsn_string string;
+	struct fsn_step step;
+	struct fsn_set set;
+	struct fsn_program program;
+	char bytes[4];
+};
+
+static struct table valid_table(void)
+{
+	struct table t = {
+		.head = { .size = sizeof(t), .bytes = 4, .tests = 1, .strings = 1, .steps = 1, .sets = 1, .programs = 1 },
+		.test = { .kind = FSN_TEST_TEXT, .low = FSN_TEXT_RAW | FSN_TEXT_GIVEN | FSN_TEXT_OPENED },
+		.string = { .len = 4 },
+		.step = { .yes = FSN_STEP_PASS, .no = FSN_STEP_STOP },
+		.set = { .part = { [FSN_SET_PREFIX] = { .count = 1 } } },
+		.program = { .steps = 1, .tests = 1, .path = 1, .dirfd = 0, .fd = FSN_REG_RESULT,
+			.flags = FSN_PROGRAM_URGENT | FSN_PROGRAM_OBJECTS },
+		.bytes = "/etc",
+	};
+
+	t.head.program[307] = 1;
+	return t;
+}
+
+static int hand_over(int fd, const void *table, __u32 size)
+{
+	struct fsn_filter_at at = { .size = size, .address = (__u64)table };
+
+	return ioctl(fd, FSN_IOC_FILTER, &at);
+}
+
+static void refuses_tables(int fd)
+{
+	struct table good = valid_table();
+
+#define refuses_table(field, value) do { \
+	struct table t_ = valid_table(); \
+	t_.field = value; \
+	wants(EINVAL, hand_over(fd, &t_, sizeof(t_))); \
+} while (0)
+	refuses_table(head.size, sizeof(good) - 1);
+	refuses_table(head.size, 0);
+	refuses_table(head.bytes, ~0u);
+	refuses_table(head.tests, 0);
+	refuses_table(head.tests, 0xffff);
+	refuses_table(head.strings, 2);
+	refuses_table(head.steps, 0);
+	refuses_table(head.sets, 0);
+	refuses_table(head.programs, 0xffff);
+	refuses_table(head.program[0], 2);
+	refuses_table(head.program[511], 255);
+	refuses_table(test.kind, FSN_TEST_MAX);
+	refuses_table(test.kind, 255);
+	refuses_table(test.set, 1);
+	refuses_table(string.at, 1);
+	refuses_table(string.at, ~0u);
+	refuses_table(string.len, 0);
+	refuses_table(string.len, 5);
+	refuses_table(string.len, 0xffff);
+	refuses_table(step.yes, 0);		// to itself
+	refuses_table(step.no, 1);		// behind its program
+	refuses_table(step.test, 1);
+	refuses_table(set.part[0].first, 2);
+	refuses_table(set.part[1].count, 0xffff);
+	refuses_table(set.part[3].count, 17);
+	refuses_table(program.step, 1);
+	refuses_table(program.steps, 0);
+	refuses_table(program.steps, 2);
+	refuses_table(program.test, 0xffff);
+	refuses_table(program.tests, 0);
+	refuses_table(program.tests, 65);
+	refuses_table(program.path, 6);
+	refuses_table(program.dirfd, 6);
+	refuses_table(program.fd, 7);
+	wants(EINVAL, hand_over(fd, &good, sizeof(good) - 4));
+	wants(EINVAL, hand_over(fd, &good, 8));
+	wants(EINVAL, hand_over(fd, &good, FSN_FILTER_MAX + 1));
+	wants(EINVAL, hand_over(fd, &good, ~0u));
+	wants(EFAULT, hand_over(fd, NULL, sizeof(good)));
+	wants(EFAULT, hand_over(fd, (void *)0xffffffff81000000, sizeof(good)));
+	wants(EFAULT, ioctl(fd, FSN_IOC_FILTER, NULL));
+	wants(0, hand_over(fd, &good, sizeof(good)));
+	wants(0, hand_over(fd, &good, sizeof(good)));
+	wants(0, hand_over(fd, NULL, 0));
+	wants(0, hand_over(fd, NULL, 0));
+}
+
 static void refuses_seeds(int fd)
 {
 	char text[16] = "text";
@@ -161,6 +252,7 @@ static void mode_map(void)
 
 	refuses_configs(control);
 	refuses_seeds(control);
+	refuses_tables(control);
 	// a file without a ring has nothing to map or to wait for
 	wants(EINVAL, map(ring, CONSUMER_LEN, PROT_READ, MAP_SHARED, 0));
 	if (poll(&(struct pollfd){ .fd = ring, .events = POLLIN }, 1, 0) != 1)
@@ -316,8 +408,10 @@ static void mode_ioctl(int seconds, unsigned int seed)
 {
 	time_t end = time(NULL) + seconds;
 	static const unsigned long calls[] = {
-		FSN_IOC_INFO, FSN_IOC_CONFIG, FSN_IOC_ATTACH, FSN_IOC_START, FSN_IOC_STOP, FSN_IOC_SEED,
+		FSN_IOC_INFO, FSN_IOC_CONFIG, FSN_IOC_ATTACH, FSN_IOC_START, FSN_IOC_STOP, FSN_IOC_SEED, FSN_IOC_FILTER,
 	};
+	struct table table;
+	struct fsn_filter_at at = { .size = sizeof(table), .address = (__u64)&table };
 	char *buffer = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int files[6];
 
@@ -325,13 +419,13 @@ static void mode_ioctl(int seconds, unsigned int seed)
 	for (int i = 0; i < 6; i++)
 		files[i] = device();
 	while (time(NULL) < end) {
-		unsigned long call = calls[rand_r(&seed) % 6], argument;
+		unsigned long call = calls[rand_r(&seed) % 7], argument;
 		int which = rand_r(&seed) % 6;
 
 		for (int i = 0; i < 8192 / 4; i++)
 			((int *)buffer)[i] = rand_r(&seed) & rand_r(&seed);
 		argument = (unsigned long)buffer + rand_r(&seed) % 4096;
-		switch (rand_r(&seed) % 8) {
+		switch (rand_r(&seed) % 9) {
 		case 0: argument = random64(&seed); break;
 		case 1: argument = (unsigned long)buffer + 8192 - rand_r(&seed) % 64; break;
 		case 2: call = random64(&seed); break;
@@ -359,6 +453,15 @@ static void mode_ioctl(int seconds, unsigned int seed)
 			break;
 		}
 		case 6: argument = rand_r(&seed) % 8; break;
+		case 7:
+			// conditions in which nearly everything fits together, under the events of others
+			table = valid_table();
+			memset(table.head.program, rand_r(&seed) % 2, sizeof(table.head.program));
+			for (int i = rand_r(&seed) % 3; i; i--)
+				((char *)&table)[rand_r(&seed) % sizeof(table)] = rand_r(&seed);
+			call = FSN_IOC_FILTER;
+			argument = (unsigned long)&at;
+			break;
 		}
 		// a megabyte of ring for each attach is enough
 		if (call == FSN_IOC_CONFIG) {

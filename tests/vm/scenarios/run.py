@@ -505,6 +505,7 @@ def run_set(rules_set, files, options, scenarios, report):
             break
     if sensor:
         wrong = sensor.stop()
+        print("".join(line for line in sensor.messages if "statistics:" in line), end="", flush=True)
         if wrong:
             report.fail(f"{rules_set}: end", wrong)
         if options.record:

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What conditions (filter.c) ask about a call: its path as given and as opened, and what its descriptor is.
+ *
+ * Texts are those that the consumer would make of the record (src/event): a path as given is made absolute only where that is
+ * joining two tidy texts, everything else is UNKNOWN and passes. The record reads user memory again: what a
+ * program changes in between is judged by what stood there first, as it is in any case by what the kernel opened.
+ *
+ * Context: probe. Texts stay in the buffer of this CPU until fsn_leave().
+ */
+#include "compat.h"
+#include <linux/fcntl.h>
+
+#include "facts.h"
+#include "sensor.h"
+
+/* Longer ones are given other names by the consumer. */
+#define GIVEN_MAX	1024
+
+/* The parts of the buffer; the raw path with room for what is read beyond its limit. */
+#define RAW_AT		0
+#define GIVEN_AT	(2 * GIVEN_MAX)
+#define OPENED_AT	FSN_PATH_MAX
+#define BASE_AT		(2 * FSN_PATH_MAX)
+
+static void known(struct fsn_fact_text *text, const char *at, u32 len)
+{
+	text->text = at;
+	text->len = len;
+	text->state = FSN_FACT_KNOWN;
+}
+
+/* Whether no name in the path is empty, "." or "..": what such a text means is what it says. "/" is not tidy here. */
+static bool tidy(const char *path, u32 len)
+{
+	const char *end = path + len;
+	const char *at = path;
+
+	if (at < end && *at == '/')
+		at++;
+	for (;;) {
+		const char *slash = memchr(at, '/', end - at);
+		u32 n = (slash ? slash : end) - at;
+
+		if (!n || (at[0] == '.' && (n == 1 || (n == 2 && at[1] == '.'))))
+			return false;
+		if (!slash)
+			return true;
+		at = slash + 1;
+	}
+}
+
+/* The path of a directory that has one: absolute, not deleted. */
+static const char *directory_text(const struct path *path, char *buffer, u32 *len)
+{
+	const char *text = "";
+	u32 flags = 0;
+
+	*len = fsn_path_text(path, buffer, FSN_PATH_MAX, &text, &flags);
+	if (!*len || text[0] != '/' || (flags & (FSN_FD_ANON | FSN_FD_DELETED | FSN_FD_OUTSIDE)))
+		return NULL;
+	return text;
+}
+
+/* Where a relative path of this call starts, or NULL. */
+static const char *base_text(const struct fsn_facts *f, const struct fsn_program *p, u32 *len)
+{
+	char *buffer = f->buffer + BASE_AT;
+	struct path pwd, root;
+	const char *text;
+	struct file *file;
+	bool borrowed;
+	int fd = p->dirfd == FSN_REG_NONE ? AT_FDCWD : (int)f->args[p->dirfd];
+
+	if (fd == AT_FDCWD) {
+		if (!current->fs)
+			return NULL;
+		fsn_fs_paths(current->fs, &pwd, &root);
+		return directory_text(&pwd, buffer, len);
+	}
+	file = fsn_file_get(fd, &borrowed);
+	if (!file)
+		return NULL;
+	text = directory_text(&file->f_path, buffer, len);
+	fsn_file_put(file, borrowed);
+	return text;
+}
+
+void fsn_facts_path(struct fsn_facts *f, const struct fsn_program *p)
+{
+	const void __user *from;
+	const char *base;
+	char *raw = f->buffer + RAW_AT, *given = f->buffer + GIVEN_AT;
+	u32 len, base_len;
+	u16 flags = 0;
+
+	f->raw.state = FSN_FACT_UNKNOWN;
+	f->given.state = FSN_FACT_UNKNOWN;
+	if (p->path == FSN_REG_NONE || !f->args[p->path])
+		return;
+	from = (const void __user *)f->args[p->path];
+	len = fsn_user_text(raw, from, GIVEN_MAX, &flags);
+	if (flags || !len || !tidy(raw, len))
+		return;
+	known(&f->raw, raw, len);
+	if (raw[0] == '/') {
+		known(&f->given, raw, len);
+		return;
+	}
+	base = base_text(f, p, &base_len);
+	if (!base || base_len + 1 + len > GIVEN_MAX)
+		return;
+	if (base_len == 1)
+		base_len = 0;	/* the root */
+	memcpy(given, base, base_len);
+	given[base_len] = '/';
+	memcpy(given + base_len + 1, raw, len);
+	known(&f->given, given, base_len + 1 + len);
+}
+
+/* The descriptor that the conditions are about, or -1. */
+static int descriptor(const struct fsn_facts *f, const struct fsn_program *p)
+{
+	if (p->fd == FSN_REG_NONE)
+		return -1;
+	return p->fd == FSN_REG_RESULT ? (int)f->ret : (int)f->args[p->fd];
+}
+
+void fsn_facts_opened(struct fsn_facts *f, const struct fsn_program *p)
+{
+	const char *text = "";
+	struct file *file;
+	bool borrowed;
+	u32 len, flags = 0;
+
+	f->opened.state = FSN_FACT_UNKNOWN;
+	if (p->fd == FSN_REG_NONE)
+		return;
+	if (descriptor(f, p) < 0) {
+		f->opened.state = FSN_FACT_ABSENT;
+		return;
+	}
+	file = fsn_file_get(descriptor(f, p), &borrowed);
+	if (!file)
+		return;		/* closed by another thread */
+	if (!S_ISSOCK(file_inode(file)->i_mode)) {
+		len = fsn_path_text(&file->f_path, f->buffer + OPENED_AT, FSN_PATH_MAX, &text, &flags);
+		if (len && text[0] == '/' && !(flags & (FSN_FD_ANON | FSN_FD_DELETED)))
+			known(&f->opened, text, len);
+	}
+	fsn_file_put(file, borrowed);
+}
+
+static u32 kind_of(struct file *file)
+{
+	struct socket *sock;
+	struct sock *sk;
+
+	if (!S_ISSOCK(file_inode(file)->i_mode))
+		return FSN_KIND_FILE;
+	sock = fsn_sock_from_file(file);
+	sk = sock ? READ_ONCE(sock->sk) : NULL;
+	if (!sk)
+		return 0;
+	switch (sk->sk_family) {
+	case AF_INET:
+		return FSN_KIND_INET;
+	case AF_INET6:
+		return FSN_KIND_INET6;
+	case AF_UNIX:
+		return FSN_KIND_UNIX;
+	case AF_NETLINK:
+		return FSN_KIND_NETLINK;
+	default:
+		return FSN_KIND_OTHER;
+	}
+}
+
+void fsn_facts_kind(struct fsn_facts *f, const struct fsn_program *p)
+{
+	struct file *file;
+	bool borrowed;
+
+	f->kind_state = FSN_FACT_UNKNOWN;
+	file = fsn_file_get(descriptor(f, p), &borrowed);
+	if (!file)
+		return;
+	f->kind = kind_of(file);
+	if (f->kind)
+		f->kind_state = FSN_FACT_KNOWN;
+	fsn_file_put(file, borrowed);
+}
+
+/* ---- the table in use ---------------------------------------------------------------------------------------- */
+
+/* process, device lock; read by probes under RCU. */
+static struct fsn_live_table __rcu *live;
+
+const struct fsn_table *fsn_table_live(void)
+{
+	const struct fsn_live_table *t = rcu_dereference(live);
+
+	return t ? &t->table : NULL;
+}
+
+static void replace(struct fsn_live_table *new, bool locked)
+{
+	struct fsn_live_table *old = rcu_dereference_protected(live, locked);
+
+	rcu_assign_pointer(live, new);
+	if (!old)
+		return;
+	synchronize_rcu();	/* a probe is one reader from fsn_enter to fsn_leave */
+	vfree(old);
+}
+
+void fsn_table_drop(void)
+{
+	replace(NULL, true);
+}
+
+long fsn_table_set(const struct fsn_filter_at __user *from)
+{
+	struct fsn_live_table *new;
+	struct fsn_filter_at at;
+
+	if (copy_from_user(&at, from, sizeof(at)))
+		return -EFAULT;
+	if (!at.size) {
+		fsn_table_drop();
+		return 0;
+	}
+	if (at.size < sizeof(struct fsn_filter) || at.size > FSN_FILTER_MAX)
+		return -EINVAL;
+	new = vzalloc(sizeof(*new) + at.size);
+	if (!new)
+		return -ENOMEM;
+	if (copy_from_user(new->blob, (const void __user *)(unsigned long)at.address, at.size)) {
+		vfree(new);
+		return -EFAULT;
+	}
+	if (!fsn_filter_check(new->blob, at.size, &new->table)) {
+		vfree(new);
+		return -EINVAL;
+	}
+	replace(new, true);
+	return 0;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * Necessary conditions: the tables of struct fsn_filter (abi.h), and what they are asked about.
+ *
+ * filter.c is plain C: compiled into the module, and into the tests of the programs, which try it on generated rules
+ * and events. What needs the kernel, looking up paths and descriptors, is facts.c.
+ */
+#ifndef FSN_FILTER_H
+#define FSN_FILTER_H
+
+#include "abi.h"
+
+/* A checked blob, taken apart. */
+struct fsn_table {
+	const struct fsn_filter *head;
+	const struct fsn_test *tests;
+	const struct fsn_string *strings;
+	const struct fsn_step *steps;
+	const struct fsn_set *sets;
+	const struct fsn_program *programs;
+	const char *bytes;
+};
+
+enum fsn_fact {
+	FSN_FACT_UNASKED,
+	FSN_FACT_ABSENT,	/* there is none */
+	FSN_FACT_UNKNOWN,	/* it may be anything */
+	FSN_FACT_KNOWN,
+};
+
+struct fsn_fact_text {
+	const char *text;
+	__u32 len;
+	__u32 state;		/* enum fsn_fact */
+};
+
+/* A call, as far as conditions have asked about it. */
+struct fsn_facts {
+	__s64 ret;
+	const unsigned long *args;
+	struct fsn_fact_text raw;
+	struct fsn_fact_text given;
+	struct fsn_fact_text opened;
+	__u32 kind;		/* FSN_KIND_*, when kind_state is KNOWN */
+	__u32 kind_state;
+	__u64 asked;		/* by test of the program: its answer is in @held */
+	__u64 held;
+	char *buffer;		/* facts.c: FSN_FACTS_BYTES of this CPU */
+};
+
+/*
+ * Checks every number of a blob of @size bytes and takes it apart. The blob must not change afterwards. Returns false for what
+ * does not fit together.
+ */
+int fsn_filter_check(const void *blob, __u32 size, struct fsn_table *table);
+
+/* The program of an event code, or NULL. */
+const struct fsn_program *fsn_filter_program(const struct fsn_table *table, __u32 code);
+
+/*
+ * Whether the call may be one that a rule matches. @objects: look at paths and descriptors, too; without, what asks
+ * about them counts as held. Answers are kept in @facts.
+ */
+int fsn_filter_passes(const struct fsn_table *table, const struct fsn_program *program, struct fsn_facts *facts,
+		      int objects);
+
+/* facts.c: fill the texts or the kind of @facts that are UNASKED; what cannot be told becomes UNKNOWN. probe. */
+void fsn_facts_path(struct fsn_facts *facts, const struct fsn_program *program);
+void fsn_facts_opened(struct fsn_facts *facts, const struct fsn_program *program);
+void fsn_facts_kind(struct fsn_facts *facts, const struct fsn_program *program);
+
+#endif /* FSN_FILTER_H */
