@@ -5,6 +5,7 @@
 //! task) is an error, not a figure.
 
 mod evaluate;
+mod live;
 pub mod load;
 mod replay;
 mod ring;
@@ -29,6 +30,8 @@ pub enum Mode {
     Ring,
     /// Reading, state, evaluation and alerts of a capture
     Replay,
+    /// What system calls take their callers without a sensor and with one (root; --module or the installed module)
+    Live,
 }
 
 /// What was asked for.
@@ -37,6 +40,9 @@ pub struct Request<'c> {
     pub config: &'c Config,
     pub rules: &'c [PathBuf],
     pub capture: Option<&'c Path>,
+    /// Live: the configuration file and the module that a sensor is started with.
+    pub file: Option<&'c Path>,
+    pub module: Option<&'c Path>,
     pub time: Duration,
 }
 
@@ -58,6 +64,8 @@ pub struct Report {
     rules: usize,
     load: Duration,
     rows: Vec<Row>,
+    /// Live: what the sensors said at their end.
+    said: Vec<String>,
 }
 
 /// Rounds that make a median.
@@ -79,12 +87,18 @@ pub fn run(request: &Request<'_>) -> Result<Report, String> {
     let style = plan::style(request.config, "host".to_owned());
     let (plan, rules) = plan(request.config, request.rules, &style)?;
     let load = start.elapsed();
+    let mut said = Vec::new();
     let (mode, rows) = match request.mode {
         Mode::Evaluate => ("evaluate", evaluate::run(request, &plan)?),
         Mode::Replay => ("replay", vec![replay::run(request, &plan, &style)?]),
         Mode::Ring => ("ring", ring::run(request, plan, &style)?),
+        Mode::Live => {
+            let (rows, told) = live::run(request)?;
+            said = told;
+            ("live", rows)
+        }
     };
-    Ok(Report { mode, rules, load, rows })
+    Ok(Report { mode, rules, load, rows, said })
 }
 
 /// Repeats a round, which gives what it took, until the time is over; at least so often that there is a median.
@@ -132,13 +146,13 @@ impl Report {
         let _ = writeln!(out, "{}: {} rules, loaded and compiled in {load:.1} ms", self.mode, self.rules);
         let _ = writeln!(
             out,
-            "{:<20} {:>10} {:>8} {:>9} {:>14} {:>7}",
+            "{:<32} {:>10} {:>8} {:>9} {:>14} {:>7}",
             "", "events", "alerts", "ns/event", "events/s", "rounds"
         );
         for row in &self.rows {
             let _ = writeln!(
                 out,
-                "{:<20} {:>10} {:>8} {:>9.1} {:>14.0} {:>7}",
+                "{:<32} {:>10} {:>8} {:>9.1} {:>14.0} {:>7}",
                 row.name,
                 row.events,
                 row.alerts,
@@ -146,6 +160,9 @@ impl Report {
                 row.events_per_second,
                 row.rounds.len()
             );
+        }
+        for line in &self.said {
+            let _ = writeln!(out, "{line}");
         }
         let _ = writeln!(out, "most memory resident: {:.1} MB", max_rss() as f64 / 1e6);
         out
@@ -172,6 +189,7 @@ impl Report {
             "ns_per_event": first.ns_per_event(),
             "events_per_second": first.events_per_second,
             "max_rss_bytes": max_rss(),
+            "sensors": self.said,
             "rows": self.rows.iter().map(row).collect::<Vec<_>>(),
         })
     }

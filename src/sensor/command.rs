@@ -146,6 +146,8 @@ fn measure(options: &Options, mode: bench::Mode, file: Option<&Path>) -> Result<
         config: &config,
         rules: &rules,
         capture: options.capture.as_deref(),
+        file,
+        module: options.module.as_deref(),
         time: Duration::from_secs(options.bench_seconds),
     })?;
     print(&if options.json { format!("{}\n", report.json()) } else { report.text() })

@@ -1,0 +1,226 @@
+//! A fixed load of system calls: without a sensor, with one whose module stops what no rule can match, and with one that is sent
+//! everything its rules listen to.
+//!
+//! The sensor is a process of its own, started as an operator starts it; this one makes the calls. What is timed is what a call takes its
+//! caller: each round is the least of many batches, so what other processes do on this CPU, the sensor's own work included, is not in it. In
+//! a guest that counts instructions (`scripts/vm --icount`) a nanosecond is one instruction.
+
+use super::{Request, Row, rounds};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Calls of a batch, and batches of a round.
+const BATCH: u64 = 100;
+const BATCHES: usize = 50;
+/// Calls that have to raise an alert, to see that the sensor was there.
+const TRIGGERS: u64 = 20;
+const PATIENCE: Duration = Duration::from_secs(120);
+const RULE: &str = "Call of falco-sensor --bench live";
+
+/// What the modes start the sensor with.
+const STAGES: [(&str, Option<&[&str]>); 3] =
+    [("no sensor", None), ("stopped if useless", Some(&[])), ("all sent", Some(&["--no-pushdown"]))];
+
+/// The rows, and what the sensors said at their end: what was not sent, what was lost.
+pub fn run(request: &Request<'_>) -> Result<(Vec<Row>, Vec<String>), String> {
+    let folder = Folder::new()?;
+    let load = Load::new(&folder.0)?;
+    let time = request.time / (STAGES.len() * Load::NAMES.len()) as u32;
+    let (mut rows, mut said) = (Vec::new(), Vec::new());
+    for (stage, options) in STAGES {
+        let sensor = options.map(|options| Sensor::start(request, &folder.0, options)).transpose()?;
+        let mut measured = Vec::new();
+        for name in Load::NAMES {
+            let rounds = rounds(time, || Ok((0..BATCHES).map(|_| load.batch(name)).min().unwrap_or_default()))?;
+            measured.push((format!("{name}, {stage}"), rounds));
+        }
+        let mut alerts = 0;
+        if let Some(mut sensor) = sensor {
+            (0..TRIGGERS).for_each(|_| load.trigger());
+            alerts = sensor.alerts(TRIGGERS);
+            said.push(format!("{stage}: {}", sensor.stop()?));
+            if alerts != TRIGGERS {
+                return Err(format!("{stage}: {TRIGGERS} calls had to raise an alert each, {alerts} came"));
+            }
+        }
+        rows.extend(measured.into_iter().map(|(name, rounds)| Row::of(&name, BATCH, alerts, &rounds)));
+    }
+    Ok((rows, said))
+}
+
+/// A folder of this run, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Folder, String> {
+        let path = std::env::temp_dir().join(format!("falco-sensor-bench.{}", std::process::id()));
+        fs::create_dir(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(Folder(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The calls.
+struct Load {
+    zero: File,
+    /// A file that is there, and one that is not.
+    plain: CString,
+    missing: CString,
+}
+
+impl Load {
+    const NAMES: [&'static str; 3] = ["getpid", "read", "openat+close"];
+
+    fn new(folder: &Path) -> Result<Load, String> {
+        let text = |path: PathBuf| CString::new(path.as_os_str().as_bytes()).map_err(|e| e.to_string());
+        let plain = folder.join("plain");
+        fs::write(&plain, "").map_err(|e| format!("{}: {e}", plain.display()))?;
+        let zero = File::open("/dev/zero").map_err(|e| format!("/dev/zero: {e}"))?;
+        Ok(Load { zero, plain: text(plain)?, missing: text(missing(folder))? })
+    }
+
+    fn batch(&self, name: &str) -> Duration {
+        let call: fn(&Load) = match name {
+            // SAFETY: no argument, no memory.
+            "getpid" => |_| unsafe {
+                libc::syscall(libc::SYS_getpid);
+            },
+            "read" => |load| {
+                let _ = (&load.zero).read(&mut [0]);
+            },
+            _ => |load| load.open(&load.plain),
+        };
+        let start = Instant::now();
+        for _ in 0..BATCH {
+            call(self);
+        }
+        start.elapsed()
+    }
+
+    fn open(&self, path: &CString) {
+        // SAFETY: a path that ends in NUL; the descriptor is closed by nobody else.
+        unsafe {
+            let fd = libc::openat(libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY);
+            if fd >= 0 {
+                libc::close(fd);
+            }
+        }
+    }
+
+    fn trigger(&self) {
+        self.open(&self.missing);
+    }
+}
+
+fn missing(folder: &Path) -> PathBuf {
+    folder.join("missing")
+}
+
+/// A sensor that runs; killed when it is dropped.
+struct Sensor {
+    child: Child,
+    alerts: Arc<AtomicU64>,
+    reader: Option<JoinHandle<()>>,
+    messages: Receiver<String>,
+}
+
+impl Sensor {
+    fn start(request: &Request<'_>, folder: &Path, options: &[&str]) -> Result<Sensor, String> {
+        let (rules, empty) = (folder.join("rules.yaml"), folder.join("config.yaml"));
+        let condition = format!("evt.type in (open, openat, openat2) and fd.name = {}", missing(folder).display());
+        let rule = format!("- rule: {RULE}\n  desc: d\n  condition: {condition}\n  output: o\n  priority: DEBUG\n");
+        fs::write(&rules, rule).map_err(|e| format!("{}: {e}", rules.display()))?;
+        fs::write(&empty, "").map_err(|e| format!("{}: {e}", empty.display()))?;
+        let program = std::env::current_exe().map_err(|e| format!("this program's file: {e}"))?;
+        let mut command = Command::new(program);
+        // The rule that is looked for comes first: with rule_matching 'first' no other takes its event.
+        command.arg("-c").arg(request.file.unwrap_or(&empty)).arg("-r").arg(&rules);
+        for file in request.rules {
+            command.arg("-r").arg(file);
+        }
+        for output in ["file_output", "syslog_output", "program_output", "http_output", "webserver", "metrics"] {
+            command.arg("-o").arg(format!("{output}.enabled=false"));
+        }
+        command.args(["-o", "stdout_output.enabled=true", "-o", "json_output=true", "-o", "priority=debug", "-U"]);
+        match request.module {
+            Some(module) => command.arg("--module").arg(module),
+            None => &mut command,
+        };
+        command.args(options).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| format!("starting the sensor: {e}"))?;
+        let alerts = Arc::new(AtomicU64::new(0));
+        let reader = child.stdout.take().map(|stdout| count(stdout, alerts.clone()));
+        let (send, messages) = mpsc::channel();
+        if let Some(stderr) = child.stderr.take() {
+            thread::spawn(move || {
+                BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| send.send(line))
+            });
+        }
+        let sensor = Sensor { child, alerts, reader, messages };
+        let mut said = Vec::new();
+        while let Ok(line) = sensor.messages.recv_timeout(PATIENCE) {
+            if line.contains("ready: ") {
+                return Ok(sensor);
+            }
+            said.push(line);
+        }
+        Err(format!("the sensor did not start:\n{}", said.join("\n")))
+    }
+
+    /// The alerts that came: all that are wanted, or those within the time that is given.
+    fn alerts(&self, wanted: u64) -> u64 {
+        let start = Instant::now();
+        while self.alerts.load(Ordering::Relaxed) < wanted && start.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.alerts.load(Ordering::Relaxed)
+    }
+
+    /// Ends it; its statistics.
+    fn stop(&mut self) -> Result<String, String> {
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM)
+            .map_err(|e| format!("stopping the sensor: {e}"))?;
+        let status = self.child.wait().map_err(|e| format!("waiting for the sensor: {e}"))?;
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        let said: Vec<String> = self.messages.iter().collect();
+        let statistics = said.iter().find_map(|line| line.split_once("statistics: "));
+        match (status.success(), statistics) {
+            (true, Some((_, statistics))) => Ok(statistics.to_owned()),
+            _ => Err(format!("the sensor ended with {status}:\n{}", said.join("\n"))),
+        }
+    }
+}
+
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Counts the alerts of the rule.
+fn count(from: ChildStdout, alerts: Arc<AtomicU64>) -> JoinHandle<()> {
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            alerts.fetch_add(u64::from(line.contains(RULE)), Ordering::Relaxed);
+        }
+    })
+}
