@@ -3,6 +3,7 @@
 //! A loop offers a line and goes on; when the queue is full the line is dropped and counted. The bound counts alerts,
 //! and lines are bounded by what a record can hold.
 
+use super::limits::{self, Limited};
 use crate::rules::Priority;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -16,7 +17,7 @@ pub const DEFAULT_CAPACITY: usize = 16 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message {
     /// A line without its newline.
-    Alert { line: Box<[u8]>, priority: Priority },
+    Alert { line: Box<[u8]>, priority: Priority, limited: Option<Limited> },
     /// Close and open every output that has a name.
     Reopen,
 }
@@ -27,6 +28,7 @@ pub struct Sender {
     queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
     waiting: Waiting,
+    limits: Arc<limits::Counters>,
 }
 
 /// The outputs' end.
@@ -35,6 +37,7 @@ pub struct Queue {
     queue: Receiver<Message>,
     dropped: Arc<AtomicU64>,
     waiting: Waiting,
+    limits: Arc<limits::Counters>,
 }
 
 /// How many alerts wait: in the queue, and behind it for each output.
@@ -54,17 +57,31 @@ impl Waiting {
 
 /// A queue for `capacity` alerts, 0 meaning [`DEFAULT_CAPACITY`].
 pub fn bounded(capacity: usize) -> (Sender, Queue) {
+    with_counters(capacity, Arc::default())
+}
+
+fn with_counters(capacity: usize, limits: Arc<limits::Counters>) -> (Sender, Queue) {
     let capacity = if capacity == 0 { DEFAULT_CAPACITY } else { capacity };
     let (sender, receiver) = sync_channel(capacity);
     let (dropped, waiting) = (Arc::<AtomicU64>::default(), Waiting::default());
-    let sender = Sender { queue: sender, dropped: dropped.clone(), waiting: waiting.clone() };
-    (sender, Queue { queue: receiver, dropped, waiting })
+    let sender = Sender { queue: sender, dropped: dropped.clone(), waiting: waiting.clone(), limits: limits.clone() };
+    (sender, Queue { queue: receiver, dropped, waiting, limits })
 }
 
 impl Sender {
+    /// A queue that takes the place of this one, and goes on counting what limits do.
+    pub fn successor(&self, capacity: usize) -> (Sender, Queue) {
+        with_counters(capacity, self.limits.clone())
+    }
+
     /// Offers an alert; never waits. False when it was dropped.
     pub fn alert(&self, line: &[u8], priority: Priority) -> bool {
-        let taken = self.queue.try_send(Message::Alert { line: line.into(), priority }).is_ok();
+        self.alert_limited(line, priority, None)
+    }
+
+    /// The same for one that may be limited.
+    pub fn alert_limited(&self, line: &[u8], priority: Priority, limited: Option<Limited>) -> bool {
+        let taken = self.queue.try_send(Message::Alert { line: line.into(), priority, limited }).is_ok();
         if taken {
             self.waiting.add(1);
         } else {
@@ -74,11 +91,16 @@ impl Sender {
     }
 
     /// Hands over an alert, waiting for room: where events wait too, as in a replay.
-    pub fn deliver(&self, line: &[u8], priority: Priority) {
+    pub fn deliver(&self, line: &[u8], priority: Priority, limited: Option<Limited>) {
         // Without an output thread nobody waits for alerts.
-        if self.queue.send(Message::Alert { line: line.into(), priority }).is_ok() {
+        if self.queue.send(Message::Alert { line: line.into(), priority, limited }).is_ok() {
             self.waiting.add(1);
         }
+    }
+
+    /// What limits have done.
+    pub fn limits(&self) -> &limits::Counters {
+        &self.limits
     }
 
     /// Asks for a reopening; false when the queue is full: ask again.
@@ -101,6 +123,11 @@ impl Queue {
     /// What outputs add to for alerts that wait for them.
     pub fn waiting(&self) -> Waiting {
         self.waiting.clone()
+    }
+
+    /// Where limits count.
+    pub fn limits(&self) -> Arc<limits::Counters> {
+        self.limits.clone()
     }
 
     /// Counts an alert that an output had no room for.
@@ -128,7 +155,7 @@ mod tests {
         let (sender, queue) = bounded(2);
         let other = sender.clone();
         let notice = Priority::Notice;
-        let alert = |text: &[u8]| Message::Alert { line: text.into(), priority: notice };
+        let alert = |text: &[u8]| Message::Alert { line: text.into(), priority: notice, limited: None };
         assert!(sender.alert(b"1", notice) && other.alert(b"2", notice));
         assert!(!sender.alert(b"3", notice) && !other.alert(b"4", notice));
         assert_eq!((sender.dropped(), sender.waiting()), (2, 2));

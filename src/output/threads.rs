@@ -4,6 +4,7 @@
 //! dropped for it alone, counted and told. An output that fails says so once, and again when it works.
 
 use super::channel::Channel;
+use super::limits::{Limited, Limiter};
 use super::queue::{DEFAULT_CAPACITY, Message, Queue, Waiting};
 use crate::rules::Priority;
 use crate::sensor::log::{self, Level};
@@ -25,8 +26,10 @@ pub struct Manner {
     pub capacity: usize,
     /// Alerts are written together where that can be.
     pub buffered: bool,
-    /// Alerts wait for room at every output, where events wait too, as in a replay.
+    /// Alerts wait for room at every output, where events wait too, as in a replay. Time is the alerts' then.
     pub patient: bool,
+    /// Different alerts that are remembered for their limits.
+    pub limited: usize,
 }
 
 /// What other threads may know of an output.
@@ -89,8 +92,9 @@ impl Output {
                 thread::Builder::new().name("output".into()).spawn(move || writer.run(&items, manner.buffered))?;
             lanes.push(Lane { name, thread, state });
         }
-        let distributor =
-            thread::Builder::new().name("outputs".into()).spawn(move || distribute(&queue, gates, manner.patient))?;
+        let limiter = Limiter::new(manner.limited, queue.limits());
+        let distributor = Distributor { gates, limiter, patient: manner.patient, started, latest: Duration::ZERO };
+        let distributor = thread::Builder::new().name("outputs".into()).spawn(move || distributor.run(&queue))?;
         Ok(Output { distributor, lanes, started })
     }
 
@@ -184,23 +188,70 @@ impl Gate {
     }
 }
 
-/// Gives every output its copy of what comes through the queue, until the senders are gone.
-fn distribute(queue: &Queue, mut gates: Vec<Gate>, patient: bool) {
-    loop {
-        match queue.next(LONGEST_BUFFERED) {
-            Ok(Message::Alert { line, priority }) => {
-                let line: Arc<[u8]> = line.into();
-                for gate in &mut gates {
-                    if !gate.offer(Item::Alert(line.clone(), priority), patient) {
-                        queue.count_dropped();
-                    }
+/// Gives every output its copy of what comes through the queue and is not held back.
+struct Distributor {
+    gates: Vec<Gate>,
+    limiter: Limiter,
+    patient: bool,
+    started: Instant,
+    /// Of a limited alert, where time is the alerts'.
+    latest: Duration,
+}
+
+impl Distributor {
+    /// Runs until the senders are gone; then every window closes.
+    fn run(mut self, queue: &Queue) {
+        loop {
+            let message = queue.next(self.patience());
+            self.close(queue, self.now());
+            match message {
+                Ok(Message::Alert { line, priority, limited: None }) => self.give(queue, line, priority),
+                Ok(Message::Alert { line, priority, limited: Some(limited) }) => {
+                    self.limited(queue, line, priority, limited);
                 }
+                Ok(Message::Reopen) => self.gates.iter_mut().for_each(|gate| gate.reopen = true),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.close(queue, Duration::MAX),
             }
-            Ok(Message::Reopen) => gates.iter_mut().for_each(|gate| gate.reopen = true),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+            self.gates.iter_mut().for_each(Gate::ask_for_reopening);
         }
-        gates.iter_mut().for_each(Gate::ask_for_reopening);
+    }
+
+    /// How long to wait for an alert: not past the end of a window.
+    fn patience(&self) -> Duration {
+        let end = self.limiter.next_end().filter(|_| !self.patient);
+        end.map_or(LONGEST_BUFFERED, |end| end.saturating_sub(self.now()).min(LONGEST_BUFFERED))
+    }
+
+    fn now(&self) -> Duration {
+        if self.patient { self.latest } else { self.started.elapsed() }
+    }
+
+    fn limited(&mut self, queue: &Queue, line: Box<[u8]>, priority: Priority, limited: Limited) {
+        if self.patient {
+            self.latest = self.latest.max(limited.time());
+            self.close(queue, self.latest);
+        }
+        let now = self.now();
+        if let Some((line, priority)) = self.limiter.take(line, priority, limited, now) {
+            self.give(queue, line, priority);
+        }
+    }
+
+    /// Writes what is to be told of the windows that have closed.
+    fn close(&mut self, queue: &Queue, now: Duration) {
+        while let Some((line, priority)) = self.limiter.closed(now) {
+            self.give(queue, line, priority);
+        }
+    }
+
+    fn give(&mut self, queue: &Queue, line: Box<[u8]>, priority: Priority) {
+        let line: Arc<[u8]> = line.into();
+        for gate in &mut self.gates {
+            if !gate.offer(Item::Alert(line.clone(), priority), self.patient) {
+                queue.count_dropped();
+            }
+        }
     }
 }
 

@@ -1,19 +1,22 @@
 //! From configuration and rules files to what runs: the program, the forms of the alerts, what the module captures.
 
-use super::config::{AppendOutput, BaseSyscalls, Config, SelectBy};
+use super::config::{AlertLimit, AppendOutput, BaseSyscalls, Config, SelectBy};
 use super::record::Trigger;
 use crate::driver::abi::{self, fsn_config};
 use crate::driver::table;
 use crate::event::text::Buffers;
 use crate::event::types::{self, EventCode};
-use crate::event::value::{FieldArg, FieldUse};
+use crate::event::value::{Extract, FieldArg, FieldUse};
 use crate::event::{fields, statics};
 use crate::filter::format::{Format, Source};
 use crate::filter::scheme::CodeSet;
 use crate::filter::{Matching, Program, RuleIndex, SyscallScheme};
 use crate::output::alert::{RuleForm, RuleParts, Style};
+use crate::output::limits::{Limit, Limited};
 use crate::rules::output::{Append, ExtraText, OutputAdditions};
+use crate::rules::select::wildcard;
 use crate::rules::{Environment, FileResult, LoadedRules, Loader, Priority, Rule, Selected, Selection, Selector};
+use bumpalo::Bump;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,6 +50,8 @@ pub struct Plan {
     pub program: Program,
     /// By rule index; None for rules that do not run.
     pub forms: Vec<Option<RuleForm>>,
+    /// By rule index; empty when no rule has one.
+    pub limits: Vec<Option<Limit>>,
     /// By rule index.
     pub labels: Vec<Labels>,
     /// What a match does to recordings, by rule index; empty when rules start none.
@@ -178,6 +183,10 @@ pub fn plan(config: &Config, loaded: &LoadedRules, style: &Style) -> Result<Plan
     }
 
     let mut warnings = Vec::new();
+    let limits = limits(&config.limits.rules, loaded, &mut warnings);
+    for limit in limits.iter().flatten() {
+        limit.keys.iter().for_each(|key| features.add_format(key));
+    }
     let wanted = wanted(&config.base_syscalls, &program, &mut warnings);
     let driver = driver_config(config, &wanted, &program, &features);
     warn_of_silent_rules(loaded, selection.rules(), &program, &wanted, &mut warnings);
@@ -192,7 +201,8 @@ pub fn plan(config: &Config, loaded: &LoadedRules, style: &Style) -> Result<Plan
     };
     let labels = loaded.rules.iter().map(labels).collect();
     let conditions = crate::pushdown::table(&program).unwrap_or_default();
-    let mut plan = Plan { program, forms, labels, triggers: Vec::new(), driver, conditions, captured, warnings };
+    let mut plan =
+        Plan { program, forms, limits, labels, triggers: Vec::new(), driver, conditions, captured, warnings };
     if let Some(on_match) = &config.capture {
         let trigger = |rule: &Rule| Trigger {
             starts: on_match.all_rules || rule.capture,
@@ -210,6 +220,18 @@ pub fn plan(config: &Config, loaded: &LoadedRules, style: &Style) -> Result<Plan
 }
 
 impl Plan {
+    /// What the alert of a rule on an event is to the limiter.
+    pub fn limited<'e, E: Extract>(
+        &'e self,
+        rule: RuleIndex,
+        event: &'e E,
+        time: u64,
+        arena: &'e Bump,
+    ) -> Option<Limited> {
+        let limit = self.limits.get(rule.0 as usize)?.as_ref()?;
+        Some(limit.of(&self.labels.get(rule.0 as usize)?.name, event, time, arena))
+    }
+
     /// Makes recordings whole: what changes processes and descriptors is captured besides what rules want, and with everything that
     /// `also` asks for; environments and data as well.
     pub fn capture_also(&mut self, also: impl Fn(&types::SyscallInfo) -> bool) {
@@ -219,6 +241,31 @@ impl Plan {
         self.driver.tracepoints |= abi::FSN_TP_SYSCALLS | abi::FSN_TP_PROCEXIT;
         self.driver.features |= abi::FSN_CAP_ENV | abi::FSN_CAP_DATA;
     }
+}
+
+/// A field by its name, as it is written in a rule.
+pub fn key_field(name: &str) -> Option<Format> {
+    let format = Format::parse(&format!("%{name}"), &SyscallScheme).ok()?;
+    (format.segments.len() == 1 && single_field(&format).is_some()).then_some(format)
+}
+
+/// The limit of each rule, by index.
+fn limits(entries: &[AlertLimit], loaded: &LoadedRules, warnings: &mut Vec<String>) -> Vec<Option<Limit>> {
+    if entries.is_empty() {
+        return Vec::new();
+    }
+    let patterns: Vec<_> = entries.iter().map(|entry| wildcard(&entry.rule)).collect();
+    for (entry, pattern) in entries.iter().zip(&patterns) {
+        if !loaded.rules.iter().any(|rule| pattern.is_match(rule.name.as_bytes())) {
+            warnings.push(format!("alert_limits.rules: there is no rule '{}'", entry.rule));
+        }
+    }
+    let limit = |rule: &Rule| {
+        let entry = entries.iter().zip(&patterns).find(|(_, pattern)| pattern.is_match(rule.name.as_bytes()))?.0;
+        let keys = entry.keys.iter().filter_map(|name| key_field(name)).collect();
+        (!entry.window.is_zero()).then_some(Limit { window: entry.window, keys })
+    };
+    loaded.rules.iter().map(limit).collect()
 }
 
 fn single_field(format: &Format) -> Option<&FieldUse> {

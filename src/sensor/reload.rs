@@ -133,7 +133,7 @@ impl Control<'_> {
         };
         let snapshots = config.metrics.as_ref().map(Snapshots::new).transpose()?;
         let web = self.web(&config)?;
-        let (sender, queue) = queue::bounded(config.queue_capacity);
+        let (sender, queue) = self.sender.successor(config.queue_capacity);
         let output = Output::start(queue, channels, run::manner(&config)).map_err(run::text)?;
         Ok(Opened { config, plan, style, recorder, sender, output, snapshots, web })
     }

@@ -80,7 +80,7 @@ pub fn run(
             tick = now + SECOND;
             let verdict = monitor.second(&counters, started + Duration::from_nanos(now.saturating_sub(first)));
             let time = EventTime { ns: now, utc_offset };
-            result = drops::act(&verdict, &mut writer, time, &mut |line| sender.deliver(line, Priority::Debug));
+            result = drops::act(&verdict, &mut writer, time, &mut |line| sender.deliver(line, Priority::Debug, None));
             if result.is_err() {
                 break;
             }
@@ -95,7 +95,7 @@ pub fn run(
             line.clear();
             writer.write(form, &event, EventTime { ns: now, utc_offset }, None, &arena, &mut line);
             matches[rule.0 as usize] += 1;
-            sender.deliver(&line, form.priority);
+            sender.deliver(&line, form.priority, plan.limited(*rule, &event, now, &arena));
         }
         arena.reset();
     }

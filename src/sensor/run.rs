@@ -218,7 +218,8 @@ pub(super) fn channels(config: &Config) -> Result<Vec<Channel>, String> {
 
 /// How outputs are run while events happen.
 pub(super) const fn manner(config: &Config) -> Manner {
-    Manner { capacity: config.queue_capacity, buffered: config.buffered, patient: false }
+    let limited = config.limits.capacity;
+    Manner { capacity: config.queue_capacity, buffered: config.buffered, patient: false, limited }
 }
 
 /// Waits for the outputs to take what is queued, within reason, and says what was lost; the senders must be gone.

@@ -226,7 +226,8 @@ impl Watch {
                 let extra = opened.map(|path| (OPENED, path));
                 self.writer.write(form, &event, time, extra, &self.arena, &mut self.line);
                 self.shared.matches[rule.0 as usize].fetch_add(1, Ordering::Relaxed);
-                self.sender.alert(&self.line, form.priority);
+                let limited = self.shared.plan.limited(*rule, &event, time.ns, &self.arena);
+                self.sender.alert_limited(&self.line, form.priority, limited);
                 if let (Some(tap), Some(trigger)) = (&self.tap, self.shared.plan.triggers.get(rule.0 as usize)) {
                     tap.matched(*trigger, now, self.seen.events);
                 }

@@ -7,7 +7,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 fn start(channels: Vec<Channel>, capacity: usize, buffered: bool) -> (Sender, Output) {
     let (sender, queue) = queue::bounded(1000);
-    (sender, Output::start(queue, channels, Manner { capacity, buffered, patient: false }).expect("starts"))
+    (sender, Output::start(queue, channels, Manner { capacity, buffered, ..Manner::default() }).expect("starts"))
 }
 
 fn file(path: PathBuf) -> Channel {

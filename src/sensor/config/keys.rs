@@ -2,7 +2,8 @@
 //! checking and documenting go by.
 //!
 //! Keys and meanings are Falco's; defaults are those of its code, which hold where a file does not give the key.
-//! Differences: `engine.kind` is `module`, `log_stderr` is on. Keys of our own: `engine.module.*`, `path_views`.
+//! Differences: `engine.kind` is `module`, `log_stderr` is on. Keys of our own: `engine.module.*`, `path_views`,
+//! `alert_limits`.
 
 use Effect::{Meaningless, NotYet, PartOf, Works};
 use Kind::{Anything, Bool, Choice, Int, MapList, Number, Text, TextList};
@@ -92,6 +93,11 @@ pub const KEYS: &[Key] = &[
     key("buffered_outputs", Bool, "false", Works, "do not flush after each alert"),
     key("rule_matching", Choice(&["first", "all"]), "first", Works, "first = stop at first matching rule for an event, all = every match alerts"),
     key("outputs_queue.capacity", Int, "0", Works, "alerts that may wait for each output, more are dropped and counted; 0 = 16384"),
+    key("alert_limits.rules", MapList, "", Works, "rules whose repeated alerts are told together: the first of a window at once, the others in one line when it closes (outputs.md). The first entry that names a rule counts for it; none: no limits"),
+    key("alert_limits.rules[].rule", Text, "*", Works, "rule name, `*` stands for anything"),
+    key("alert_limits.rules[].keys", TextList, "", Works, "fields: alerts are the same when rule and values are"),
+    key("alert_limits.rules[].window", Text, "", Works, "Prometheus duration, at least 1s; 0s = these rules have no limit"),
+    key("alert_limits.capacity", Int, "8192", Works, "different alerts that are remembered at a time; others are written, and counted"),
     key("append_output", MapList, "", Works, "additions to outputs of chosen rules"),
     key("stdout_output.enabled", Bool, "false", Works, "alerts to standard output"),
     key("syslog_output.enabled", Bool, "false", Works, "alerts to syslog"),

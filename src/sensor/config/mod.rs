@@ -53,6 +53,25 @@ pub struct AppendOutput {
     pub suggested: bool,
 }
 
+/// `alert_limits`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertLimits {
+    /// Different alerts that are remembered at a time.
+    pub capacity: usize,
+    /// Of the entries that name a rule the first one counts.
+    pub rules: Vec<AlertLimit>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertLimit {
+    /// Name with `*` wildcards.
+    pub rule: String,
+    /// Names of fields.
+    pub keys: Vec<String>,
+    /// 0: no limit.
+    pub window: Duration,
+}
+
 /// What a JSON alert has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonFormat {
@@ -118,6 +137,7 @@ pub struct Config {
     pub iso_time: bool,
     pub base64_buffers: bool,
     pub append_output: Vec<AppendOutput>,
+    pub limits: AlertLimits,
     pub static_fields: Vec<(String, String)>,
     pub stdout: bool,
     pub syslog: bool,
@@ -293,6 +313,7 @@ impl Reader<'_> {
             iso_time: self.bool("time_format_iso_8601"),
             base64_buffers: self.bool("buffer_format_base64"),
             append_output: self.append_output()?,
+            limits: self.alert_limits()?,
             static_fields: self.static_fields()?,
             stdout: self.bool("stdout_output.enabled"),
             syslog: self.bool("syslog_output.enabled"),
@@ -411,6 +432,12 @@ impl Reader<'_> {
 
     fn append_output(&self) -> Result<Vec<AppendOutput>, ConfigError> {
         self.node("append_output").map_or(&[][..], Node::maps).iter().map(append_entry).collect()
+    }
+
+    fn alert_limits(&self) -> Result<AlertLimits, ConfigError> {
+        let entries = self.node("alert_limits.rules").map_or(&[][..], Node::maps);
+        let rules = entries.iter().map(alert_limit).collect::<Result<_, _>>()?;
+        Ok(AlertLimits { capacity: self.int("alert_limits.capacity", 1, 1 << 20)? as usize, rules })
     }
 
     fn static_fields(&self) -> Result<Vec<(String, String)>, ConfigError> {
@@ -587,6 +614,30 @@ impl Reader<'_> {
         }
         Ok(())
     }
+}
+
+fn alert_limit(item: &Node) -> Result<AlertLimit, ConfigError> {
+    let rule = item.child("rule").and_then(Node::text).unwrap_or("*").to_owned();
+    let keys = item.child("keys");
+    let alone = keys.filter(|node| node.text().is_some()).map(std::slice::from_ref);
+    let keys = alone.or_else(|| keys.map(Node::items)).unwrap_or_default();
+    let field = |node: &Node| {
+        let name = node.text().unwrap_or_default();
+        let refused = |why: &str| ConfigError::new(&node.place, format!("alert_limits.rules[].keys: '{name}' {why}"));
+        super::plan::key_field(name).map(|_| name.to_owned()).ok_or_else(|| refused("is not a field"))
+    };
+    let keys = keys.iter().map(field).collect::<Result<_, _>>()?;
+    let Some(given) = item.child("window") else {
+        let message = "alert_limits.rules: an entry has no window: write how long repeated alerts are told together, as in window: 60s";
+        return Err(ConfigError::new(&item.place, message));
+    };
+    let text = given.text().unwrap_or_default();
+    let is_window = |window: &Duration| window.is_zero() || *window >= Duration::from_secs(1);
+    let window = interval::parse(text).filter(is_window).ok_or_else(|| {
+        let why = "is no duration of at least 1s: write 1h, 90s, or 0s for no limit";
+        ConfigError::new(&given.place, format!("alert_limits.rules[].window: '{text}' {why}"))
+    })?;
+    Ok(AlertLimit { rule, keys, window })
 }
 
 fn append_entry(item: &Node) -> Result<AppendOutput, ConfigError> {

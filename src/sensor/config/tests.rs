@@ -68,11 +68,39 @@ fn refusals_name_the_place() {
         ("metrics: {enabled: true}", "c.yaml:1:1: metrics.interval: '5000' is no duration"),
         ("metrics: {enabled: true, interval: 1ms}", "c.yaml:1:26: metrics.interval: '1ms' is no duration"),
         ("load_plugins: [x]", "c.yaml:1:1: load_plugins: 'x' is not defined"),
+        ("alert_limits: {capacity: 0}", "c.yaml:1:16: alert_limits.capacity: 0 is not between 1 and 1048576"),
+        ("alert_limits: {rules: [{rule: x}]}", "c.yaml:1:24: alert_limits.rules: an entry has no window"),
+        (
+            "alert_limits:\n  rules:\n    - window: soon\n",
+            "c.yaml:3:7: alert_limits.rules[].window: 'soon' is no duration of at least 1s",
+        ),
+        (
+            "alert_limits: {rules: {window: 5s, keys: [proc.name, proc.nmae]}}",
+            "c.yaml:1:54: alert_limits.rules[].keys: 'proc.nmae' is not a field",
+        ),
+        (
+            "alert_limits: {rules: {window: 5s, keys: \"a %proc.name\"}}",
+            "c.yaml:1:36: alert_limits.rules[].keys: 'a %proc.name' is not a field",
+        ),
         ("append_output: [{extra_fields: [{a: b, c: d}]}]", "c.yaml:1:33: extra_fields is a sequence"),
     ] {
         let error = read(text, &[]).map(|_| ()).expect_err(text);
         assert!(error.starts_with(expected), "{text}: {error}");
     }
+}
+
+#[test]
+fn alert_limits_are_entries_of_rules() {
+    let text = "alert_limits:\n  rules:\n    - {rule: a*, window: 1m30s, keys: proc.name}\n    - {window: 0s}\n";
+    let loaded = read(text, &[]).expect("valid");
+    assert!(loaded.schema.is_empty() && loaded.warnings.is_empty());
+    let limit = |rule: &str, keys: &[&str], seconds| AlertLimit {
+        rule: rule.into(),
+        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        window: Duration::from_secs(seconds),
+    };
+    let rules = vec![limit("a*", &["proc.name"], 90), limit("*", &[], 0)];
+    assert_eq!(loaded.config.limits, AlertLimits { capacity: 8192, rules });
 }
 
 #[test]

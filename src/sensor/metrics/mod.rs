@@ -163,6 +163,10 @@ impl Telemetry {
         let dropped = state.dropped_before + queue.map_or(0, Sender::dropped);
         samples.add("falcosecurity_falco_outputs_queue_num_drops_total", dropped as f64);
         samples.add("falco_sensor_outputs_queue_waiting", queue.map_or(0, Sender::waiting) as f64);
+        for (outcome, count) in queue.map_or_else(Default::default, |queue| queue.limits().outcomes().to_vec()) {
+            samples.push("falco_sensor_alert_limits_total", info("outcome", outcome), count as f64);
+        }
+        samples.add("falco_sensor_alert_limits_open", queue.map_or(0, |queue| queue.limits().open()) as f64);
         samples.add("falcosecurity_falco_reload_timestamp_nanoseconds", nanoseconds(state.loaded));
         samples.add("falcosecurity_falco_start_timestamp_nanoseconds", nanoseconds(self.started.0));
         samples.add("falcosecurity_falco_duration_seconds_total", self.started.1.elapsed().as_secs() as f64);

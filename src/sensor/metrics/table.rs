@@ -92,6 +92,8 @@ pub static ROWS: &[Row] = &[
     row("falcosecurity_falco_host_num_cpus_total", Gauge, "", "falco.host_num_cpus", Plain, Always, "CPUs of the host that are online"),
     row("falco_sensor_reloads_total", Counter, "result", "falco_sensor.reloads_{}", Plain, Always, "reloads asked for: done, or refused because something did not load"),
     row("falco_sensor_outputs_queue_waiting", Gauge, "", "falco_sensor.outputs_queue_waiting", Plain, Always, "alerts that wait for the outputs"),
+    row("falco_sensor_alert_limits_total", Counter, "outcome", "falco_sensor.alert_limits_{}", Plain, Always, "alerts that a limit held back (held_back), lines that told of them (summary), alerts written because there was no room to remember them (no_room)"),
+    row("falco_sensor_alert_limits_open", Gauge, "", "falco_sensor.alert_limits_open", Plain, Always, "different alerts whose window is open"),
     row("falco_sensor_rules_loaded", Gauge, "", "falco_sensor.rules_loaded", Plain, Always, "rules that run"),
     row("falcosecurity_falco_rules_matches_total", Counter, "rule_name,priority,source,tag_TAG=\"true\"", "falco.rules.{}", Plain, Rules, "alerts of each rule that has alerted; the priority is a number, 0 for emergency"),
     row("falcosecurity_falco_cpu_usage_ratio", Gauge, "", "falco.cpu_usage_perc", Ratio, Resources, "CPU time of the sensor since its start, in CPUs"),

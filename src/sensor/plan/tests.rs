@@ -92,3 +92,23 @@ fn outputs_are_appended_to() {
     assert!(form.contains("proc.name") && form.contains(" container_id=") && form.contains("proc.pid"), "{form}");
     assert!(!form.contains("no\""), "{form}");
 }
+
+#[test]
+fn the_first_limit_that_names_a_rule_is_its_limit() {
+    let limit = |rule: &str, keys: &[&str], seconds| AlertLimit {
+        rule: rule.into(),
+        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        window: Duration::from_secs(seconds),
+    };
+    let rules =
+        ["one", "two", "other"].map(|name| rule("evt.type = read", "x").replace("rule: r", &format!("rule: {name}")));
+    let plan = planned(&rules.concat(), |config| {
+        config.limits.rules =
+            vec![limit("two", &[], 0), limit("t*", &[], 5), limit("o*", &["proc.env[HOME]"], 9), limit("no", &[], 1)];
+    });
+    let windows: Vec<_> = plan.limits.iter().map(|limit| limit.as_ref().map(|limit| limit.window.as_secs())).collect();
+    assert_eq!(windows, [Some(9), None, Some(9)]);
+    assert_eq!(plan.driver.features, abi::FSN_CAP_LINEAGE | abi::FSN_CAP_ENV, "what the key is made of");
+    assert_eq!(plan.warnings, ["alert_limits.rules: there is no rule 'no'"]);
+    assert!(planned(&rules.concat(), |_| {}).limits.is_empty(), "off");
+}
