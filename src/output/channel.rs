@@ -1,9 +1,10 @@
-//! Where alerts go: standard output, the system log, a file, a program, a web server.
+//! Where alerts go: standard output, the system log, a file, a program, a web server, a log server.
 //!
 //! A channel is written by one thread of its own ([`super::threads`]) and may take its time. After an error the next alert begins anew:
 //! what was open is opened again.
 
 use super::http::Http;
+use super::syslog::Syslog;
 use crate::rules::Priority;
 use crate::sensor::log::{SYSLOG, syslog_message};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -37,6 +38,8 @@ pub enum Channel {
         keep_alive: bool,
         running: Option<Child>,
     },
+    /// A syslog server somewhere else.
+    RemoteSyslog(Box<Syslog>),
     /// A web server that gets a POST for every alert.
     Http(Box<Http>),
 }
@@ -76,6 +79,7 @@ impl Channel {
             Channel::File { path, .. } => path.display().to_string(),
             Channel::Syslog { path, .. } => format!("the system log ({})", path.display()),
             Channel::Program { command, .. } => format!("the program '{command}'"),
+            Channel::RemoteSyslog(syslog) => syslog.name(),
             Channel::Http(http) => http.url().to_owned(),
         }
     }
@@ -92,6 +96,10 @@ impl Channel {
             Channel::Syslog { path, open } => {
                 let priority = priorities.first().copied().unwrap_or(Priority::Debug);
                 send(path, open, &syslog_message(priority as u8, without_end(lines))).map_err(all)
+            }
+            Channel::RemoteSyslog(syslog) => {
+                let priority = priorities.first().copied().unwrap_or(Priority::Debug);
+                syslog.send(without_end(lines), priority).map_err(all)
             }
             Channel::Stdout => {
                 let mut out = io::stdout().lock();

@@ -3,17 +3,15 @@
 //! A server that does not answer in time is asked again a few times; one that has closed the connection, once: such an alert may arrive
 //! twice, but is not lost for that. What it answers with an error is lost.
 
+use super::tls;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
 
 /// A request may take this long, from the look-up of the name to the end of the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,8 +20,8 @@ const IDLE: Duration = Duration::from_secs(15);
 const KEPT_ALIVE: Duration = Duration::from_secs(3600);
 /// So much of an answer is read.
 const ANSWER: u64 = 64 * 1024;
-/// Files in the folder of authorities that are longer than this are none.
-const LONGEST_PEM: u64 = 4 << 20;
+/// What errors name.
+const OUTPUT: &str = "http_output";
 
 /// `http_output` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,18 +67,21 @@ impl Http {
             Some((scheme, rest)) if !rest.is_empty() && (scheme == "http" || scheme == "https") => scheme == "https",
             _ => return Err(format!("http_output.url: '{}' does not begin with http:// or https://", settings.url)),
         };
-        let mut tls = TlsConfig::builder()
+        let mut config = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .disable_verification(settings.insecure);
         if secure {
             if !settings.insecure {
-                tls = tls.root_certs(RootCerts::new_with_certs(&authorities(&settings.authorities)?));
+                let roots = tls::authorities(OUTPUT, &settings.authorities)?;
+                let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+                config = config.root_certs(RootCerts::new_with_certs(&roots));
             }
             if let Some((certificate, key)) = &settings.client {
-                tls = tls.client_cert(Some(client(certificate, key)?));
+                config = config.client_cert(Some(client(certificate, key)?));
             }
         }
+        let config = config.build();
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -89,7 +90,7 @@ impl Http {
             .user_agent(&settings.user_agent)
             .max_idle_connections_per_host(1)
             .max_idle_age(if settings.keep_alive { KEPT_ALIVE } else { IDLE })
-            .tls_config(tls.build())
+            .tls_config(config)
             .build();
         Ok(Http { settings, agent: config.into() })
     }
@@ -153,56 +154,12 @@ fn is_closed(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
-fn authorities(from: &Authorities) -> Result<Vec<Certificate<'static>>, String> {
-    match from {
-        Authorities::File(path) => certificates("the authority's certificate", path),
-        Authorities::Folder(folder) => {
-            let entries =
-                fs::read_dir(folder).map_err(|error| format!("http_output.ca_path: {}: {error}", folder.display()))?;
-            let is_short = |path: &PathBuf| fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= LONGEST_PEM);
-            let mut found: Vec<Certificate<'static>> = Vec::new();
-            let mut known = std::collections::HashSet::new();
-            for path in entries.flatten().map(|entry| entry.path()).filter(is_short) {
-                // What is no certificate is none of ours: keys, lists.
-                let pem = fs::read(&path).unwrap_or_default();
-                found.extend(pem_certificates(&pem).filter(|certificate| known.insert(certificate.der().to_vec())));
-            }
-            if found.is_empty() {
-                let hint = "install ca-certificates, or name the authority with http_output.ca_cert";
-                return Err(format!("http_output.ca_path: no certificate in {}: {hint}", folder.display()));
-            }
-            Ok(found)
-        }
-    }
-}
-
-fn pem_certificates(pem: &[u8]) -> impl Iterator<Item = Certificate<'static>> {
-    parse_pem(pem).filter_map(|item| match item {
-        Ok(PemItem::Certificate(certificate)) => Some(certificate),
-        _ => None,
-    })
-}
-
-/// All certificates of a file, at least one.
-fn certificates(what: &str, path: &Path) -> Result<Vec<Certificate<'static>>, String> {
-    let pem = fs::read(path).map_err(|error| format!("http_output: {what}: {}: {error}", path.display()))?;
-    let found: Vec<_> = pem_certificates(&pem).collect();
-    if found.is_empty() {
-        return Err(format!("http_output: {what}: {}: no PEM certificate in it", path.display()));
-    }
-    Ok(found)
-}
-
 fn client(certificate: &Path, key: &Path) -> Result<ClientCert, String> {
-    let chain = certificates("client_cert", certificate)?;
-    let failed = |error: &dyn std::fmt::Display| format!("http_output: client_key: {}: {error}", key.display());
+    let (chain, _) = tls::client(OUTPUT, certificate, key)?;
+    let failed = |error: &dyn std::fmt::Display| format!("{OUTPUT}: client_key: {}: {error}", key.display());
     let pem = fs::read(key).map_err(|error| failed(&error))?;
-    // What would be found out with the first connection only: whether the key is one, and the certificate's.
-    let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| failed(&error))?;
-    let ders = chain.iter().map(|certificate| CertificateDer::from(certificate.der().to_vec())).collect();
-    CertifiedKey::from_der(ders, der, &rustls::crypto::ring::default_provider()).map_err(|error| failed(&error))?;
-    let key = PrivateKey::from_pem(&pem).map_err(|error| failed(&error))?;
-    Ok(ClientCert::new_with_certs(&chain, key))
+    let chain: Vec<_> = chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    Ok(ClientCert::new_with_certs(&chain, PrivateKey::from_pem(&pem).map_err(|error| failed(&error))?))
 }
 
 #[cfg(test)]

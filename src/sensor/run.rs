@@ -5,7 +5,7 @@
 //! thread drains its queue, the module goes if this program brought it.
 
 use super::clock::SharedClock;
-use super::config::Config;
+use super::config::{Config, SyslogOutput};
 use super::control::{Control, State};
 use super::drops::Monitor;
 use super::files::Files;
@@ -27,6 +27,7 @@ use crate::output::alert::{Style, Writer};
 use crate::output::channel::Channel;
 use crate::output::http::Http;
 use crate::output::queue;
+use crate::output::syslog::Syslog;
 use crate::output::threads::{Manner, Output};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -202,8 +203,12 @@ pub(super) fn channels(config: &Config) -> Result<Vec<Channel>, String> {
     if let Some(program) = &config.program {
         channels.push(Channel::program(program.command.clone(), program.keep_alive));
     }
-    if config.syslog {
-        channels.push(Channel::syslog());
+    match &config.syslog {
+        None => {}
+        Some(SyslogOutput::Local) => channels.push(Channel::syslog()),
+        Some(SyslogOutput::Server(server)) => {
+            channels.push(Channel::RemoteSyslog(Box::new(Syslog::new(server.clone(), hostname())?)));
+        }
     }
     if let Some(http) = &config.http {
         channels.push(Channel::Http(Box::new(Http::new(http.clone())?)));

@@ -3,7 +3,9 @@
 //!
 //! Keys and meanings are Falco's; defaults are those of its code, which hold where a file does not give the key.
 //! Differences: `engine.kind` is `module`, `log_stderr` is on. Keys of our own: `engine.module.*`, `path_views`,
-//! `alert_limits`.
+//! `alert_limits`, `syslog_output.*` but for `enabled`.
+
+use crate::output::syslog::{FACILITIES, Protocol};
 
 use Effect::{Meaningless, NotYet, PartOf, Works};
 use Kind::{Anything, Bool, Choice, Int, MapList, Number, Text, TextList};
@@ -101,6 +103,14 @@ pub const KEYS: &[Key] = &[
     key("append_output", MapList, "", Works, "additions to outputs of chosen rules"),
     key("stdout_output.enabled", Bool, "false", Works, "alerts to standard output"),
     key("syslog_output.enabled", Bool, "false", Works, "alerts to syslog"),
+    key("syslog_output.protocol", Choice(Protocol::NAMES), "local", Works, "local = the socket of this host's system log; else to a server in the form of RFC 5424 (outputs.md)"),
+    key("syslog_output.host", Text, "", Works, "name or address of the server"),
+    key("syslog_output.port", Int, "0", Works, "port of the server, 0 = 514 for udp, 601 for tcp, 6514 for tls"),
+    key("syslog_output.facility", Choice(FACILITIES), "user", Works, "facility of messages to a server"),
+    key("syslog_output.ca_cert", Text, "", Works, "file with the certificates of those who may vouch for a tls server"),
+    key("syslog_output.ca_path", Text, "/etc/ssl/certs", Works, "folder of them, where no file is given"),
+    key("syslog_output.client_cert", Text, "", Works, "client certificate for a tls server, given with client_key"),
+    key("syslog_output.client_key", Text, "", Works, "client key"),
     key("file_output.enabled", Bool, "false", Works, "alerts to a file"),
     key("file_output.keep_alive", Bool, "false", Works, "keep the file open between alerts"),
     key("file_output.filename", Text, "", Works, "path, appended to"),

@@ -13,7 +13,7 @@ use super::interval;
 use super::metrics::{self, table::Group};
 use super::record::OnMatch;
 use super::web;
-use crate::output::http;
+use crate::output::{http, syslog};
 use keys::LOG_LEVELS;
 pub use merge::Override;
 use std::path::{Path, PathBuf};
@@ -81,6 +81,14 @@ pub struct JsonFormat {
     pub tags: bool,
 }
 
+/// Where `syslog_output` goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SyslogOutput {
+    /// The system log of this host.
+    Local,
+    Server(syslog::Settings),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileOutput {
     pub path: PathBuf,
@@ -140,7 +148,7 @@ pub struct Config {
     pub limits: AlertLimits,
     pub static_fields: Vec<(String, String)>,
     pub stdout: bool,
-    pub syslog: bool,
+    pub syslog: Option<SyslogOutput>,
     pub file: Option<FileOutput>,
     pub program: Option<ProgramOutput>,
     pub http: Option<http::Settings>,
@@ -316,7 +324,7 @@ impl Reader<'_> {
             limits: self.alert_limits()?,
             static_fields: self.static_fields()?,
             stdout: self.bool("stdout_output.enabled"),
-            syslog: self.bool("syslog_output.enabled"),
+            syslog: self.syslog()?,
             file: self.file()?,
             program: self.program()?,
             http: self.http()?,
@@ -461,6 +469,47 @@ impl Reader<'_> {
             return self.error("file_output.enabled", "no file_output.filename is given: name the file to append to");
         }
         Ok(Some(FileOutput { path: path.into(), keep_alive: self.bool("file_output.keep_alive") }))
+    }
+
+    fn syslog(&self) -> Result<Option<SyslogOutput>, ConfigError> {
+        let protocol = match self.text("syslog_output.protocol").to_ascii_lowercase().as_str() {
+            "udp" => syslog::Protocol::Udp,
+            "tcp" => syslog::Protocol::Tcp,
+            "tls" => syslog::Protocol::Tls,
+            _ => return Ok(self.bool("syslog_output.enabled").then_some(SyslogOutput::Local)),
+        };
+        let host = self.text("syslog_output.host");
+        let port = match self.int("syslog_output.port", 0, i64::from(u16::MAX))? as u16 {
+            0 => protocol.port(),
+            port => port,
+        };
+        let facility = self.text("syslog_output.facility").to_ascii_lowercase();
+        let path = |key: &str| Some(PathBuf::from(self.text(key))).filter(|path| !path.as_os_str().is_empty());
+        let folder = || http::Authorities::Folder(PathBuf::from(self.text("syslog_output.ca_path")));
+        let client = match (path("syslog_output.client_cert"), path("syslog_output.client_key")) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => {
+                return self.error("syslog_output.client_cert", "client_key is missing: they go together");
+            }
+            (None, Some(_)) => {
+                return self.error("syslog_output.client_key", "client_cert is missing: they go together");
+            }
+        };
+        if !self.bool("syslog_output.enabled") {
+            return Ok(None);
+        }
+        if host.is_empty() {
+            return self.error("syslog_output.protocol", "no syslog_output.host is given: name the server");
+        }
+        Ok(Some(SyslogOutput::Server(syslog::Settings {
+            protocol,
+            host,
+            port,
+            facility: syslog::FACILITIES.iter().position(|name| *name == facility).unwrap_or_default() as u8,
+            authorities: path("syslog_output.ca_cert").map_or_else(folder, http::Authorities::File),
+            client,
+        })))
     }
 
     fn program(&self) -> Result<Option<ProgramOutput>, ConfigError> {

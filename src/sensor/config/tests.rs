@@ -82,6 +82,22 @@ fn refusals_name_the_place() {
             "alert_limits: {rules: {window: 5s, keys: \"a %proc.name\"}}",
             "c.yaml:1:36: alert_limits.rules[].keys: 'a %proc.name' is not a field",
         ),
+        (
+            "syslog_output: {enabled: true, protocol: tcp}",
+            "c.yaml:1:32: syslog_output.protocol: no syslog_output.host is given",
+        ),
+        (
+            "syslog_output: {protocol: telnet}",
+            "c.yaml:1:17: syslog_output.protocol: 'telnet' is not one of local, udp, tcp, tls",
+        ),
+        (
+            "syslog_output: {protocol: udp, port: 65536}",
+            "c.yaml:1:32: syslog_output.port: 65536 is not between 0 and 65535",
+        ),
+        (
+            "syslog_output: {protocol: tls, client_key: k}",
+            "c.yaml:1:32: syslog_output.client_key: client_cert is missing",
+        ),
         ("append_output: [{extra_fields: [{a: b, c: d}]}]", "c.yaml:1:33: extra_fields is a sequence"),
     ] {
         let error = read(text, &[]).map(|_| ()).expect_err(text);

@@ -101,7 +101,7 @@ fn the_first_limit_that_names_a_rule_is_its_limit() {
         window: Duration::from_secs(seconds),
     };
     let rules =
-        ["one", "two", "other"].map(|name| rule("evt.type = read", "x").replace("rule: r", &format!("rule: {name}")));
+        ["one", "two", "other"].map(|name| rule("evt.type = openat", "x").replace("rule: r", &format!("rule: {name}")));
     let plan = planned(&rules.concat(), |config| {
         config.limits.rules =
             vec![limit("two", &[], 0), limit("t*", &[], 5), limit("o*", &["proc.env[HOME]"], 9), limit("no", &[], 1)];
