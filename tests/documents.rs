@@ -2,7 +2,7 @@
 //! what the program says; with FALCO_SENSOR_WRITE=1 they write it.
 
 use clap::CommandFactory;
-use falco_sensor::sensor::config::keys::{Effect, KEYS, Kind};
+use falco_sensor::sensor::config::keys::{Effect, KEYS, Key, Kind};
 use falco_sensor::sensor::options::Options;
 use std::fmt::Write;
 use std::path::Path;
@@ -185,11 +185,136 @@ fn configuration_keys() {
     compare("docs/configuration.md", &text);
 }
 
+/// Where the packaged configuration is not the default, and what is to be said there.
+const PACKAGED: &[(&str, &str, &str)] = &[
+    ("config_files", "[/etc/falco-sensor/config.d]", "Files of folders are merged in the order of their names."),
+    (
+        "rules_files",
+        "[/etc/falco-sensor/rules/default.yaml, /etc/falco-sensor/rules.local.yaml, /etc/falco-sensor/rules.d]",
+        "What does not exist is skipped.",
+    ),
+    ("append_output", "[{suggested_output: true}]", ""),
+    ("stdout_output.enabled", "true", "The journal has it."),
+    ("file_output.filename", "/var/log/falco-sensor/alerts.log", "This one is rotated."),
+    ("log_syslog", "false", "The journal has the log."),
+    ("syscall_event_drops.actions", "[log, alert]", ""),
+    ("falco_libs.snaplen", "80", ""),
+];
+
+/// What is not written into the packaged configuration as a value: keys of elements, and those that another key takes the place of.
+fn is_only_told(key: &Key) -> bool {
+    key.effect != Effect::Works
+        || key.path.contains("[]")
+        || ["rules_file", "engine.module.path", "engine.replay.capture_file"].contains(&key.path)
+        || key.path.starts_with("engine.kmod")
+        || key.path.starts_with("engine.modern_ebpf")
+}
+
+/// A comment of several lines.
+fn comment(indent: usize, text: &str, out: &mut String) {
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && indent + line.len() + word.len() > 100 {
+            let _ = writeln!(out, "{:indent$}#{line}", "");
+            line.clear();
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    let _ = writeln!(out, "{:indent$}#{line}", "");
+}
+
+fn yaml_value(key: &Key) -> String {
+    let plain = |text: &str| !text.is_empty() && !text.starts_with(['*', '[', '{', '&', '!', '%', '@', '`', '"', '\'']);
+    match key.kind {
+        Kind::TextList => format!("[{}]", key.default.replace(',', ", ")),
+        Kind::MapList => "[]".to_owned(),
+        Kind::Anything => "{}".to_owned(),
+        _ if plain(key.default) => key.default.to_owned(),
+        _ => format!("{:?}", key.default),
+    }
+}
+
+/// Every key with its meaning; those that work with the value that holds.
+fn packaged() -> String {
+    let mut text = String::from(
+        "# Configuration of falco-sensor, with every key. Written by `tests/documents.rs` from the table in `src/sensor/config/keys.rs`.\n\
+         # A falco.yaml that worked with Falco works here: put it at /etc/falco/falco.yaml and remove this file.\n",
+    );
+    let groups = KEYS.iter().map(|key| key.path.split(['.', '[']).next().unwrap_or_default());
+    let mut known: Vec<&str> = Vec::new();
+    for group in groups {
+        if known.contains(&group) {
+            continue;
+        }
+        known.push(group);
+        let keys: Vec<&Key> = KEYS.iter().filter(|key| key.path.split(['.', '[']).next() == Some(group)).collect();
+        text.push('\n');
+        let mut open: Vec<&str> = Vec::new();
+        // Values first: what is only told of would stand between a map and its end.
+        for key in keys.iter().filter(|key| !is_only_told(key)) {
+            let path: Vec<&str> = key.path.split('.').collect();
+            let (name, parents) = path.split_last().expect("a name");
+            let same = open.iter().zip(parents).take_while(|(a, b)| a == b).count();
+            open.truncate(same);
+            for parent in &parents[same..] {
+                let _ = writeln!(text, "{:1$}{parent}:", "", 2 * open.len());
+                open.push(parent);
+            }
+            let indent = 2 * open.len();
+            let other = PACKAGED.iter().find(|(path, ..)| *path == key.path);
+            let mut meaning = key.meaning.to_owned();
+            if let Kind::Choice(words) = key.kind {
+                let _ = write!(meaning, ": {}", words.join(", "));
+            }
+            if let Some((.., remark)) = other {
+                let _ = write!(meaning, ". {remark}");
+                let _ = write!(meaning, " Default: {}", yaml_value(key));
+            }
+            comment(indent, &meaning, &mut text);
+            let parts = format!("{}[].", key.path);
+            for part in keys.iter().filter(|part| part.path.starts_with(&parts)) {
+                comment(indent, &format!("- {}: {}", &part.path[parts.len()..], part.meaning), &mut text);
+            }
+            let value = other.map_or_else(|| yaml_value(key), |(_, value, _)| (*value).to_owned());
+            let _ = writeln!(text, "{:indent$}{name}: {value}", "");
+        }
+        let nested = |key: &&&Key| is_only_told(key) && !key.path.contains("[]");
+        for key in keys.iter().filter(nested) {
+            let effect = match key.effect {
+                Effect::Works => String::new(),
+                Effect::NotYet(_) => " (no effect yet)".to_owned(),
+                Effect::PartOf(switch) => format!(" (no effect yet, as {switch})"),
+                Effect::Meaningless(why) => format!(" (no effect: {why})"),
+            };
+            let default = if key.default.is_empty() { String::new() } else { format!(" [{}]", key.default) };
+            comment(0, &format!("{}{default}: {}{effect}", key.path, key.meaning), &mut text);
+        }
+    }
+    text
+}
+
 #[test]
 fn packaged_configuration() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/config/falco-sensor.yaml");
-    let loaded = falco_sensor::sensor::config::load(&path, &[]).expect("valid");
-    assert_eq!((loaded.warnings, loaded.infos), (vec![], vec![]), "the shipped file draws no remark");
+    let path = "packaging/config/falco-sensor.yaml";
+    compare(path, &packaged());
+    let loaded =
+        falco_sensor::sensor::config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path), &[]).expect("valid");
+    assert_eq!(
+        (loaded.warnings, loaded.infos, loaded.schema),
+        (vec![], vec![], vec![]),
+        "the shipped file draws no remark"
+    );
+    // Beside what is listed above it is what holds without a file.
+    let differing =
+        PACKAGED.iter().filter(|(path, ..)| *path != "config_files").fold(String::new(), |text, (path, value, _)| {
+            match path.split_once('.') {
+                Some((parent, name)) => format!("{text}{parent}: {{{name}: {value}}}\n"),
+                None => format!("{text}{path}: {value}\n"),
+            }
+        });
+    let expected = falco_sensor::sensor::config::read(&differing, Path::new("differing")).expect("valid");
+    assert_eq!(loaded.config, expected.config);
 }
 
 /// The module's version is text in a C file that DKMS compiles far from Cargo.toml.
