@@ -96,10 +96,9 @@ fn repeated_alerts_are_told_together() {
     // Off, every alert is written; so it is where a limit is for other rules.
     for config in ["", "alert_limits: {rules: [{rule: other, window: 10s}, {rule: asks, window: 0s}, {window: 1h}]}\n"]
     {
-        let (out, err) = replay(folder.path(), &format!("stdout_output: {{enabled: true}}\n{config}"));
+        let (out, _) = replay(folder.path(), &format!("stdout_output: {{enabled: true}}\n{config}"));
         assert_eq!(out.matches("Error asked").count(), 7, "{out}");
         assert!(!out.contains("alert.count"));
-        assert_eq!(err.contains("there is no rule 'other'"), !config.is_empty(), "{err}");
     }
 }
 

@@ -44,7 +44,8 @@ complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -s P -l pidfile 
 complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l module -d 'Load this kernel module file rather than the installed one' -r -F
 complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l bench -d 'Measure what events cost, with the rules of -r or the configuration, and exit' -r -f -a "evaluate\t'The evaluator alone, on events whose fields are ready'
 ring\t'Loops that drain rings in user memory which a producer fills: one, then one per CPU'
-replay\t'Reading, state, evaluation and alerts of a capture'"
+replay\t'Reading, state, evaluation and alerts of a capture'
+live\t'What system calls take their callers without a sensor and with one (root; --module or the installed module)'"
 complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l capture -d 'With --bench: the capture to take events from (evaluate and ring have a load of their own)' -r -F
 complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l seconds -d 'With --bench: measure for about so long' -r
 complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l dump -d 'Print every record of these system calls (comma-separated; default all) instead of evaluating rules' -r

@@ -100,8 +100,11 @@ fn the_first_limit_that_names_a_rule_is_its_limit() {
         keys: keys.iter().map(|key| (*key).to_owned()).collect(),
         window: Duration::from_secs(seconds),
     };
-    let rules =
-        ["one", "two", "other"].map(|name| rule("evt.type = openat", "x").replace("rule: r", &format!("rule: {name}")));
+    // Of equal conditions only the first can match.
+    let named = |name| {
+        rule(&format!("evt.type = openat and proc.name = {name}"), "x").replace("rule: r", &format!("rule: {name}"))
+    };
+    let rules = ["one", "two", "other"].map(named);
     let plan = planned(&rules.concat(), |config| {
         config.limits.rules =
             vec![limit("two", &[], 0), limit("t*", &[], 5), limit("o*", &["proc.env[HOME]"], 9), limit("no", &[], 1)];
