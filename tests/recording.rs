@@ -140,7 +140,7 @@ fn a_recording_ends_at_its_limit_which_is_told() {
     drop(tap);
     let told: Vec<_> = recorder.limited().into_iter().chain(recorder.finish()).collect();
     let file = Path::new(&format!("{prefix}_{first:020}_{:020}.scap", 0)).to_owned();
-    assert_eq!(told, [file.clone()]);
+    assert_eq!(told, std::slice::from_ref(&file));
     assert_eq!(read(&file).0, [first]);
 }
 
