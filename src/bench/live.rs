@@ -28,7 +28,7 @@ const TRIGGERS: u64 = 20;
 const PATIENCE: Duration = Duration::from_secs(120);
 const RULE: &str = "Call of falco-sensor --bench live";
 
-/// What the modes start the sensor with.
+/// What each stage starts the sensor with; None: there is none.
 const STAGES: [(&str, Option<&[&str]>); 3] =
     [("no sensor", None), ("stopped if useless", Some(&[])), ("all sent", Some(&["--no-pushdown"]))];
 

@@ -38,36 +38,23 @@ const MOST_NODES: usize = 20_000;
 impl<L: Clone + PartialEq> Need<L> {
     /// Every one of them.
     pub fn all(parts: impl IntoIterator<Item = Need<L>>) -> Need<L> {
-        let mut out = Vec::new();
-        for part in parts {
-            let inner = match part {
-                Need::Always => continue,
-                Need::Never => return Need::Never,
-                Need::All(inner) => inner,
-                part => vec![part],
-            };
-            for part in inner {
-                if !out.contains(&part) {
-                    out.push(part);
-                }
-            }
-        }
-        match out.len() {
-            0 => Need::Always,
-            1 => out.remove(0),
-            _ => Need::All(out),
-        }
+        Need::joined(parts, true)
     }
 
     /// At least one of them.
     pub fn any(parts: impl IntoIterator<Item = Need<L>>) -> Need<L> {
+        Need::joined(parts, false)
+    }
+
+    fn joined(parts: impl IntoIterator<Item = Need<L>>, every: bool) -> Need<L> {
         let mut out = Vec::new();
         for part in parts {
-            let inner = match part {
-                Need::Never => continue,
-                Need::Always => return Need::Always,
-                Need::Any(inner) => inner,
-                part => vec![part],
+            let inner = match (part, every) {
+                (Need::Always, true) | (Need::Never, false) => continue,
+                (Need::Never, true) => return Need::Never,
+                (Need::Always, false) => return Need::Always,
+                (Need::All(inner), true) | (Need::Any(inner), false) => inner,
+                (part, _) => vec![part],
             };
             for part in inner {
                 if !out.contains(&part) {
@@ -75,10 +62,12 @@ impl<L: Clone + PartialEq> Need<L> {
                 }
             }
         }
-        match out.len() {
-            0 => Need::Never,
-            1 => out.remove(0),
-            _ => Need::Any(out),
+        match (out.len(), every) {
+            (0, true) => Need::Always,
+            (0, false) => Need::Never,
+            (1, _) => out.remove(0),
+            (_, true) => Need::All(out),
+            (_, false) => Need::Any(out),
         }
     }
 

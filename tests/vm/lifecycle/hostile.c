@@ -128,6 +128,7 @@ static struct table valid_table(void)
 	};
 
 	t.head.program[307] = 1;
+	memset(t.set.pairs, 0xff, sizeof(t.set.pairs));	// every text is compared
 	return t;
 }
 
@@ -171,7 +172,7 @@ static void refuses_tables(int fd)
 	refuses_table(step.test, 1);
 	refuses_table(set.part[0].first, 2);
 	refuses_table(set.part[1].count, 0xffff);
-	refuses_table(set.part[3].count, 17);
+	refuses_table(set.part[3].count, FSN_NEEDLES_MAX + 1);
 	refuses_table(program.step, 1);
 	refuses_table(program.steps, 0);
 	refuses_table(program.steps, 2);
