@@ -56,23 +56,40 @@ def splats(log):
     return "\n".join(shown)
 
 
+_STALL = re.compile(_PREFIX + r"rcu: INFO: \S+ (?:self-)?detected")
+
+
+def is_stalled(log):
+    """Whether a processor makes no progress. That is not going to change, and the run has failed."""
+    return any(map(_STALL.match, log.replace("\r", "").split("\n")))
+
+
 _INT3 = re.compile(_PREFIX + r"(?:Oops: )?int3: ")
-_TRAPPED = re.compile(_PREFIX + r"Code: .*\b([0-9a-f]{2}) <[0-9a-f]{2}>")
+_CODE = re.compile(_PREFIX + r"Code: (?P<before>[0-9a-f ]*)<(?P<at>[0-9a-f]{2})>(?P<after>[0-9a-f ]*)")
+# What stands where a tracepoint, a static branch or a static call is switched: no-operation, jump, call.
+_SWITCHED = re.compile(r"0f 1f 44 00 00|66 90|e9|eb|e8")
 
 
 def is_stale_breakpoint(log):
-    """Whether the kernel died of a breakpoint that is not there: the emulator's fault.
+    """Whether the kernel died of a breakpoint that is not there, or runs into it for ever: the emulator's fault.
 
     The kernel switches tracepoints by writing a breakpoint over an instruction and then the new instruction over that. QEMU
     before 8.1 does not hold a page's lock while it translates code, so a processor may go on with a translation of the
-    breakpoint after all of them have been told that it is gone. The report then shows another byte where the trap was.
+    breakpoint after all of them have been told that it is gone. A newer kernel dies of it; the report then shows another byte
+    where the trap was. An older one goes back to the instruction, again and again; the stall's report then shows a processor
+    at the start of an instruction that can be switched. With all processors in one thread (--one-thread) neither happens.
     """
     lines = log.replace("\r", "").split("\n")
-    first = next((number for number, line in enumerate(lines) if _SPLAT.match(line) or _INT3.match(line)), None)
-    if first is None or not _INT3.match(lines[first]):
+    starts = (number for number, line in enumerate(lines) if _SPLAT.match(line) or _INT3.match(line))
+    first = next(starts, None)
+    if first is None:
         return False
-    trapped = next(filter(None, map(_TRAPPED.match, lines[first:])), None)
-    return trapped is not None and trapped.group(1) != "cc"
+    codes = [code for code in map(_CODE.match, lines[first:]) if code]
+    if _INT3.match(lines[first]):
+        return bool(codes) and not codes[0]["before"].endswith("cc ")
+    if _STALL.match(lines[first]):
+        return any(_SWITCHED.match(code["at"] + code["after"]) for code in codes)
+    return False
 
 
 def tail(log, lines=60):

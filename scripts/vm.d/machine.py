@@ -7,6 +7,9 @@ import socket
 import subprocess
 import time
 
+import console as consoles
+import profile_samples as profile
+
 END_OF_CONSOLE = b"vm: end of console"
 KERNEL_ARGUMENTS = (
     "console=ttyS0 loglevel=5 printk.devkmsg=on panic=-1 oops=panic nokaslr mitigations=off random.trust_cpu=on "
@@ -23,9 +26,10 @@ class Result:
         self.boot_seconds = None  # by the guest's clock, from the kernel's start to the command's
         self.console = ""
         self.qemu_messages = ""
+        self.samples = ()  # instruction pointers, with --profile
 
 
-def command_line(options, vmlinux, initramfs, console, shares, ports):
+def command_line(options, vmlinux, initramfs, folder, console, shares, ports):
     accel = "tcg,thread=single" if options.icount or options.one_thread else "tcg,thread=multi"
     words = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]
     words += ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
@@ -41,6 +45,8 @@ def command_line(options, vmlinux, initramfs, console, shares, ports):
         words += ["-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap{access}"]
         words += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
     words += ["-device", "virtio-serial-pci"]
+    if options.profile:
+        words += ["-chardev", f"socket,id=monitor,path={folder}/monitor,server=on,wait=off", "-mon", "monitor"]
     for name, descriptor in ports.items():
         words += ["-chardev", f"socket,id={name},fd={descriptor}"]
         words += ["-device", f"virtserialport,chardev={name},name={name}"]
@@ -61,20 +67,26 @@ def run(options, vmlinux, initramfs, folder, shares):
         numbers = {name: port.fileno() for name, port in ports.items()}
         messages = stack.enter_context(open(f"{folder}/qemu", "wb+"))
         qemu = subprocess.Popen(
-            command_line(options, vmlinux, initramfs, console, shares, numbers),
+            command_line(options, vmlinux, initramfs, folder, console, shares, numbers),
             pass_fds=numbers.values(), stdin=subprocess.DEVNULL, stdout=messages, stderr=messages,
         )
         for port in ports.values():
             port.close()
+        samples = stack.enter_context(profile.Sampler(f"{folder}/monitor", lambda: result.boot_seconds)) if options.profile else None
         try:
-            _relay(selector, result, deadline)
+            stall = None if options.allow_splat else _Stall(console)
+            _relay(selector, result, deadline, stall)
             if result.status is not None:
                 _await_console(console, qemu)
+            elif stall and stall.seen:
+                result.why = "a processor makes no progress"
             elif time.monotonic() >= deadline:
                 result.why = f"no end after {options.timeout:g} s"
             else:
                 result.why = f"the machine stopped (QEMU's status {qemu.wait()})"
         finally:
+            if samples:
+                result.samples = samples.end()
             qemu.send_signal(signal.SIGKILL)
             qemu.wait()
         messages.seek(0)
@@ -84,13 +96,33 @@ def run(options, vmlinux, initramfs, folder, shares):
     return result
 
 
-def _relay(selector, result, deadline):
-    """Until the guest has said "exit", all ports have ended (QEMU is gone) or the time is over."""
+class _Stall:
+    """Looks, now and then, whether the console tells of a processor that makes no progress."""
+
+    INTERVAL = 10  # long enough, too, for the whole of the report to be there when `seen` turns true
+
+    def __init__(self, console):
+        self.console = console
+        self.seen = False
+        self.was = False
+
+    def look(self):
+        with contextlib.suppress(FileNotFoundError), open(self.console, encoding="utf-8", errors="replace") as file:
+            now = consoles.is_stalled(file.read())
+            self.seen, self.was = self.was and now, now
+        return self.seen
+
+
+def _relay(selector, result, deadline, stall):
+    """Until the guest has said "exit", all ports have ended (QEMU is gone), the time is over or nothing goes on."""
     control = b""
     while selector.get_map():
-        ready = selector.select(max(0, deadline - time.monotonic()))
+        remaining = deadline - time.monotonic()
+        ready = selector.select(max(0, min(remaining, _Stall.INTERVAL)))
         if not ready:
-            return
+            if remaining <= _Stall.INTERVAL or (stall and stall.look()):
+                return
+            continue
         for key, _ in ready:
             data = key.fileobj.recv(1 << 16)
             if not data:

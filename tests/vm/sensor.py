@@ -90,6 +90,15 @@ class Sensor:
             )
             time.sleep(0.02)
 
+    def settle(self, patience=ALERT):
+        """Until there has been no new alert for two seconds: what its rings held has been read."""
+        end = time.monotonic() + patience
+        count, since = len(self.alerts()), time.monotonic()
+        while time.monotonic() < min(end, since + 2):
+            time.sleep(0.1)
+            if len(self.alerts()) != count:
+                count, since = len(self.alerts()), time.monotonic()
+
     def signal(self, number):
         self.process.send_signal(number)
 

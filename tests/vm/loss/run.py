@@ -162,7 +162,7 @@ def with_the_sensor(calls):
         sensor.signal(signal.SIGSTOP)
         family.while_nobody_reads(calls)
         sensor.signal(signal.SIGCONT)
-        time.sleep(2)
+        sensor.settle()
         wanted = family.one_call_each()
         for mark in wanted:
             sensor.wait_alert(lambda fields, mark=mark: fields.get("evt.arg.path") == puppets.MARKS + mark)
