@@ -20,6 +20,7 @@
 #include <linux/socket.h>
 #include <linux/uio.h>
 
+#include "filter.h"
 #include "sensor.h"
 
 #define POLLFDS_MAX	256	/* entries kept of a poll */
@@ -174,7 +175,13 @@ static void put_text(struct cursor *c, unsigned long addr, u32 max)
 	att = begin(c, FSN_ATT_STR, max);
 	if (!att)
 		return;
-	len = fsn_user_text((char *)(att + 1), user(addr), max, &flags);
+	/* the text that the conditions have judged */
+	if (c->call->facts && c->call->facts->read_at == addr && c->call->facts->read_len <= max) {
+		len = c->call->facts->read_len;
+		memcpy(att + 1, c->call->facts->buffer, len);
+	} else {
+		len = fsn_user_text((char *)(att + 1), user(addr), max, &flags);
+	}
 	fsn_att_end(c->out, att, len, flags);
 }
 
@@ -303,7 +310,7 @@ static void put_vector(struct cursor *c, unsigned long vec)
 
 static void put_fd(struct cursor *c, int fd, u8 role)
 {
-	if (!fsn_put_fd(c->out, c->index, fd, role))
+	if (!fsn_put_fd(c->out, c->index, fd, role, c->call->facts))
 		c->lost = true;
 }
 

@@ -3,8 +3,8 @@
  * What conditions (filter.c) ask about a call: its path as given and as opened, and what its descriptor is.
  *
  * Texts are those that the consumer would make of the record (src/event): a path as given is made absolute only where that is
- * joining two tidy texts, everything else is UNKNOWN and passes. The record reads user memory again: what a
- * program changes in between is judged by what stood there first, as it is in any case by what the kernel opened.
+ * joining two tidy texts, everything else is UNKNOWN and passes. A record of the call gets the text that was judged here,
+ * whatever the program has changed it to since, and the path of a file that only current can have closed.
  *
  * Context: probe. Texts stay in the buffer of this CPU until fsn_leave().
  */
@@ -100,7 +100,11 @@ void fsn_facts_path(struct fsn_facts *f, const struct fsn_program *p)
 		return;
 	from = (const void __user *)f->args[p->path];
 	len = fsn_user_text(raw, from, GIVEN_MAX, &flags);
-	if (flags || !len || !tidy(raw, len))
+	if (flags)
+		return;
+	f->read_at = f->args[p->path];
+	f->read_len = len;
+	if (!len || !tidy(raw, len))
 		return;
 	known(&f->raw, raw, len);
 	if (raw[0] == '/') {
@@ -143,11 +147,22 @@ void fsn_facts_opened(struct fsn_facts *f, const struct fsn_program *p)
 	file = fsn_file_get(descriptor(f, p), &borrowed);
 	if (!file)
 		return;		/* closed by another thread */
-	if (!S_ISSOCK(file_inode(file)->i_mode)) {
+	if (S_ISSOCK(file_inode(file)->i_mode))
+		goto out;
+	if (f->given.state == FSN_FACT_KNOWN && fsn_path_is(&file->f_path, f->given.text, f->given.len)) {
+		/* most files are opened as they are called */
+		f->opened = f->given;
+	} else {
 		len = fsn_path_text(&file->f_path, f->buffer + OPENED_AT, FSN_PATH_MAX, &text, &flags);
-		if (len && text[0] == '/' && !(flags & (FSN_FD_ANON | FSN_FD_DELETED)))
-			known(&f->opened, text, len);
+		if (!len || text[0] != '/' || (flags & (FSN_FD_ANON | FSN_FD_DELETED)))
+			goto out;
+		known(&f->opened, text, len);
 	}
+	if (borrowed) {
+		f->file = file;
+		f->file_flags = flags;
+	}
+out:
 	fsn_file_put(file, borrowed);
 }
 

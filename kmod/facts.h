@@ -18,6 +18,22 @@ struct fsn_live_table {
 	u64 blob[];
 };
 
+/* Nothing is known yet but what is given here; @buffer: FSN_FACTS_BYTES. */
+static inline void fsn_facts_begin(struct fsn_facts *f, long ret, const unsigned long *args, char *buffer)
+{
+	f->ret = ret;
+	f->args = args;
+	f->buffer = buffer;
+	f->raw.state = FSN_FACT_UNASKED;
+	f->given.state = FSN_FACT_UNASKED;
+	f->opened.state = FSN_FACT_UNASKED;
+	f->kind_state = FSN_FACT_UNASKED;
+	f->asked = 0;
+	f->held = 0;
+	f->read_at = 0;
+	f->file = NULL;
+}
+
 /* The conditions in use, or NULL: everything passes. probe. */
 const struct fsn_table *fsn_table_live(void);
 /* Takes over a table, or none; waits for a grace period. process, device lock. */

@@ -12,6 +12,7 @@
 #include <linux/mount.h>
 #include <linux/net.h>
 
+#include "filter.h"
 #include "sensor.h"
 
 #define DELETED		" (deleted)"
@@ -52,21 +53,55 @@ u32 fsn_path_text(const struct path *path, char *buf, u32 size, const char **tex
 
 	if (IS_ERR(start))
 		return 0;
-	/* d_path() builds a name at the end of @buf; d_dname() may build it anywhere in it */
-	len = strnlen(start, buf + size - start);
 	*text = start;
 	if (made_up) {
+		/* d_dname() may build a name anywhere in @buf */
+		len = strnlen(start, buf + size - start);
 		*flags |= FSN_FD_ANON;
 		if (len > sizeof(DELETED) - 1 &&
 		    !memcmp(start + len - (sizeof(DELETED) - 1), DELETED, sizeof(DELETED) - 1))
 			*flags |= FSN_FD_DELETED;
 		return len;
 	}
+	len = buf + size - 1 - start;
 	if (d_unlinked((struct dentry *)path->dentry))
 		*flags |= FSN_FD_DELETED;
 	if (path_is_outside(path))
 		*flags |= FSN_FD_OUTSIDE;
 	return len;
+}
+
+bool fsn_path_is(const struct path *path, const char *text, u32 len)
+{
+	u32 seq = fsn_seqlock_sequence(&rename_lock);
+	struct fs_struct *fs = current->fs;
+	const struct dentry *d = path->dentry;
+	const char *at = text + len;
+	struct path pwd, root;
+
+	if (!fs || (seq & 1) || d_unlinked((struct dentry *)d))
+		return false;
+	fsn_fs_paths(fs, &pwd, &root);
+	if (root.mnt != path->mnt)
+		return false;
+	smp_rmb();	/* names and parents are read after the sequence, and before it is read again */
+	while (d != root.dentry) {
+		const char *name = (const char *)READ_ONCE(d->d_name.name);
+		u32 i, n = READ_ONCE(d->d_name.len);
+
+		if (d == path->mnt->mnt_root || IS_ROOT(d) || n >= at - text)
+			return false;
+		at -= n;
+		/* a name always ends with a NUL, which is in no text: never further than that, whatever n was */
+		for (i = 0; i < n; i++)
+			if (at[i] != name[i])
+				return false;
+		if (*--at != '/')
+			return false;
+		d = READ_ONCE(d->d_parent);
+	}
+	smp_rmb();
+	return at == text && fsn_seqlock_sequence(&rename_lock) == seq;
 }
 
 u32 fsn_overlay_layer(const struct dentry *dentry)
@@ -119,11 +154,18 @@ static bool put_socket(struct fsn_fd *fd, struct file *file, u8 role, u32 room)
 	return true;
 }
 
-static bool put_path(struct fsn_fd *fd, struct file *file, char *scratch, u32 room)
+static bool put_path(struct fsn_fd *fd, struct file *file, char *scratch, u32 room, const struct fsn_facts *facts)
 {
 	const char *text;
-	u32 len = fsn_path_text(&file->f_path, scratch, FSN_PATH_MAX, &text, &fd->flags);
+	u32 len;
 
+	if (facts && facts->file == file) {
+		text = facts->opened.text;
+		len = facts->opened.len;
+		fd->flags |= facts->file_flags;
+	} else {
+		len = fsn_path_text(&file->f_path, scratch, FSN_PATH_MAX, &text, &fd->flags);
+	}
 	if (len > room)
 		return false;
 	memcpy(fd + 1, text, len);
@@ -131,7 +173,7 @@ static bool put_path(struct fsn_fd *fd, struct file *file, char *scratch, u32 ro
 	return true;
 }
 
-bool fsn_put_fd(struct fsn_out *o, u8 param, int nr, u8 role)
+bool fsn_put_fd(struct fsn_out *o, u8 param, int nr, u8 role, const struct fsn_facts *facts)
 {
 	struct fsn_att *att;
 	struct fsn_fd *fd;
@@ -153,7 +195,7 @@ bool fsn_put_fd(struct fsn_out *o, u8 param, int nr, u8 role)
 	if (S_ISSOCK(fd->mode))
 		ok = put_socket(fd, file, role, room);
 	else
-		ok = put_path(fd, file, fsn_scratch(o->ring), room);
+		ok = put_path(fd, file, fsn_scratch(o->ring), room, borrowed ? facts : NULL);
 	fsn_file_put(file, borrowed);
 	if (ok)
 		fsn_att_end(o, att, sizeof(*fd) + fd->name_len, 0);

@@ -46,6 +46,11 @@ struct fsn_facts {
 	__u64 asked;		/* by test of the program: its answer is in @held */
 	__u64 held;
 	char *buffer;		/* facts.c: FSN_FACTS_BYTES of this CPU */
+	/* what facts.c has found on the way and the record can have, too */
+	unsigned long read_at;	/* where in user memory the whole text lies that begins @buffer; 0: nowhere */
+	__u32 read_len;
+	__u32 file_flags;	/* FSN_FD_* of @opened */
+	const void *file;	/* the open file whose path @opened is, while nobody can have exchanged it; or NULL */
 };
 
 /*

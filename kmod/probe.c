@@ -121,21 +121,18 @@ static bool may_be_exec(long nr)
  * Whether a rule may match @call, as far as the conditions of its event tell; counts those that none can. Calls by the 32-bit
  * entry, and those that are several events, are not judged.
  */
-static bool may_match(struct fsn_ring *ring, const struct fsn_call *call, bool *urgent)
+static bool may_match(struct fsn_ring *ring, struct fsn_call *call, struct fsn_facts *facts, bool *urgent)
 {
 	const struct fsn_table *table = fsn_table_live();
 	const struct fsn_program *program;
-	struct fsn_facts facts;
 	u8 class;
 
 	program = table ? fsn_filter_program(table, call->sc->event) : NULL;
 	if (!program || call->compat || call->nr >= 512 || (call->sc->flags & FSN_SC_MESSAGES))
 		return true;
-	memset(&facts, 0, sizeof(facts));
-	facts.ret = call->ret;
-	facts.args = call->args;
-	facts.buffer = ring->facts;
-	if (!fsn_filter_passes(table, program, &facts, false)) {
+	fsn_facts_begin(facts, call->ret, call->args, ring->facts);
+	call->facts = facts;
+	if (!fsn_filter_passes(table, program, facts, false)) {
 		ring->producer->filtered[FSN_FILTERED_CALL]++;
 		return false;
 	}
@@ -148,7 +145,7 @@ static bool may_match(struct fsn_ring *ring, const struct fsn_call *call, bool *
 		*urgent = false;
 		return true;
 	}
-	if (!fsn_filter_passes(table, program, &facts, true)) {
+	if (!fsn_filter_passes(table, program, facts, true)) {
 		ring->producer->filtered[FSN_FILTERED_OBJECT]++;
 		return false;
 	}
@@ -156,14 +153,15 @@ static bool may_match(struct fsn_ring *ring, const struct fsn_call *call, bool *
 }
 
 /* One event of @call, or its loss. */
-static void record_call(struct fsn_ring *ring, const struct fsn_call *call)
+static void record_call(struct fsn_ring *ring, struct fsn_call *call)
 {
+	struct fsn_facts facts;	/* may_match() begins it */
 	struct fsn_event *ev;
 	struct fsn_out o;
 	unsigned int i;
 	bool urgent = false;
 
-	if (!may_match(ring, call, &urgent))
+	if (!may_match(ring, call, &facts, &urgent))
 		return;
 	if (!event_begin(&o, ring, call->sc->event, call->sc->sc))
 		return;

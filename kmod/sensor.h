@@ -18,6 +18,7 @@
 #include "abi.h"
 #include "syscalls.h"
 
+struct fsn_facts;
 struct fsn_ring;
 
 /* ---- ring.c: the per-CPU rings ------------------------------------------------------------------- */
@@ -67,6 +68,7 @@ char *fsn_scratch(struct fsn_ring *ring);
 struct fsn_call {
 	const struct fsn_syscall_def *sc;
 	const struct fsn_event_def *event;
+	const struct fsn_facts *facts;	/* what conditions have found out about it, or NULL */
 	unsigned long args[6];
 	long ret;
 	bool compat;		/* user structures have the 32-bit layout */
@@ -110,13 +112,18 @@ bool fsn_compat_call(struct fsn_call *call);
  * a reference or is inside RCU with a validated copy. probe or process.
  */
 u32 fsn_path_text(const struct path *path, char *buf, u32 size, const char **text, u32 *flags);
+/*
+ * Whether @text is, for certain, what fsn_path_text() says of @path, without flags; @text is absolute and tidy. Much cheaper, but
+ * it only knows the mount that current's root lies in. probe.
+ */
+bool fsn_path_is(const struct path *path, const char *text, u32 len);
 /* FSN_FD_UPPER, FSN_FD_LOWER or 0: the overlay layer that @dentry's file lies in. */
 u32 fsn_overlay_layer(const struct dentry *dentry);
 /*
  * Appends an FSN_ATT_FD attachment for descriptor @fd of current; nothing when it is not open. @role: what the
- * call tells about a socket's end. False: no room. probe.
+ * call tells about a socket's end; @facts: what is known already, or NULL. False: no room. probe.
  */
-bool fsn_put_fd(struct fsn_out *o, u8 param, int fd, u8 role);
+bool fsn_put_fd(struct fsn_out *o, u8 param, int fd, u8 role, const struct fsn_facts *facts);
 
 /* ---- sock.c: both ends of a socket ----------------------------------------------------------------- */
 

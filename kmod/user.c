@@ -27,7 +27,8 @@ u32 fsn_user_bytes(void *to, const void __user *from, u32 len)
 	return left < len ? len - left : 0;
 }
 
-u32 fsn_user_text(char *to, const char __user *from, u32 max, u16 *flags)
+/* As far as it can be read. */
+static u32 text_in_steps(char *to, const char __user *from, u32 max, u16 *flags)
 {
 	u32 done = 0;
 
@@ -48,4 +49,19 @@ u32 fsn_user_text(char *to, const char __user *from, u32 max, u16 *flags)
 	}
 	*flags |= FSN_ATT_CUT;
 	return done;
+}
+
+u32 fsn_user_text(char *to, const char __user *from, u32 max, u16 *flags)
+{
+	long len;
+
+	/* by words, and nothing is known where it fails */
+	pagefault_disable();
+	len = strncpy_from_user(to, from, max);
+	pagefault_enable();
+	if (unlikely(len < 0))
+		return text_in_steps(to, from, max, flags);
+	if (len == max)
+		*flags |= FSN_ATT_CUT;
+	return len;
 }
