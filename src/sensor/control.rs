@@ -15,7 +15,7 @@ use super::prepare::Inputs;
 use super::record::{self, Recorder};
 use super::run::{finish_outputs, text};
 use super::service::Snapshots;
-use super::signals::{Signals, Woken};
+use super::signals::Signals;
 use super::statistics;
 use super::tally::Tally;
 use super::watch::{Seen, Shared, Watch};
@@ -29,7 +29,6 @@ use crate::output::threads::Output;
 use crate::rules::Priority;
 use nix::sys::signal::Signal;
 use std::io::Write;
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -84,20 +83,18 @@ impl Control<'_> {
     pub fn watch(&mut self, signals: &Signals, end: Option<Instant>) -> Result<(), String> {
         let mut tick = Instant::now() + SECOND;
         loop {
-            let due = self.files.as_ref().and_then(Files::due);
+            let look = self.files.as_ref().map(Files::next);
             let snapshot = self.snapshots.as_ref().map(|snapshots| snapshots.due);
-            let next = [Some(tick), end, due, snapshot].into_iter().flatten().min().unwrap_or(tick);
-            let fd: Option<BorrowedFd<'_>> = self.files.as_ref().map(Files::fd);
-            match signals.wait_with(next.saturating_duration_since(Instant::now()), fd) {
-                Woken::Signal(Signal::SIGUSR1) => self.state.reopen = true,
-                Woken::Signal(Signal::SIGHUP) => self.reload_told("SIGHUP received")?,
-                Woken::Signal(signal) => {
+            let next = [Some(tick), end, look, snapshot].into_iter().flatten().min().unwrap_or(tick);
+            match signals.wait(next.saturating_duration_since(Instant::now())) {
+                Some(Signal::SIGUSR1) => self.state.reopen = true,
+                Some(Signal::SIGHUP) => self.reload_told("SIGHUP received")?,
+                Some(signal) => {
                     self.notifier.stopping();
                     log::write(Level::Info, format_args!("{signal}: stopping"));
                     return Ok(());
                 }
-                Woken::Readable => self.files.iter_mut().for_each(|files| files.happened(Instant::now())),
-                Woken::Timeout => {}
+                None => {}
             }
             let now = Instant::now();
             let changed = self.files.as_mut().and_then(|files| files.changed(now, self.options, &self.inputs));

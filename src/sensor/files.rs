@@ -1,129 +1,116 @@
 //! Whether files that were read have changed (`watch_config_files`).
 //!
-//! The folders are watched, not the files: editors, package managers and Kubernetes put new files or links in the place of old ones.
-//! What inotify tells is a reason to look, nothing more; a look compares contents, some time after the last change. Invariant: a
-//! name on the way to a file that is replaced wakes this up, also where the way leads through links.
+//! What lies on the way to a file is looked at once a second: editors, package managers and Kubernetes put new files or links in the
+//! place of old ones. Another inode, time or size is a reason to compare contents, nothing more, some time after the last change.
+//! Not by inotify: a watch makes every open, read and close on its file system slower, for every program, by some 40 instructions
+//! each (docs/performance.md); and it does not tell what another host has changed.
 
 use super::options::Options;
 use super::prepare::Inputs;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
-use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Files are looked at when nothing has changed for this long.
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Contents are compared when nothing has changed for this long.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Links on the way to a file, after which it is taken for a circle.
 const LINKS: usize = 40;
 
 /// Watches the files of a configuration.
 pub struct Files {
-    inotify: Inotify,
-    folders: HashMap<WatchDescriptor, Folder>,
+    seen: Vec<(PathBuf, Option<Mark>)>,
+    look: Instant,
     due: Option<Instant>,
 }
 
-struct Folder {
-    path: PathBuf,
-    /// What matters in it; None: everything.
-    names: Option<BTreeSet<OsString>>,
+/// What tells one state of a name from another, as far as that can be told without reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    inode: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Mark {
+    fn of(path: &Path) -> Option<Mark> {
+        let meta = path.symlink_metadata().ok()?;
+        Some(Mark {
+            inode: (meta.dev(), meta.ino()),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
+    }
 }
 
 impl Files {
-    pub fn new(inputs: &Inputs) -> nix::Result<Files> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        let mut files = Files { inotify, folders: HashMap::new(), due: None };
-        files.watch(inputs);
-        Ok(files)
+    pub fn new(inputs: &Inputs, now: Instant) -> Files {
+        let mut files = Files { seen: Vec::new(), look: now + INTERVAL, due: None };
+        files.watch(inputs, now);
+        files
     }
 
-    /// Watches what belongs to `inputs`, and nothing else.
-    pub fn watch(&mut self, inputs: &Inputs) {
-        for (descriptor, _) in self.folders.drain() {
-            // A folder that is gone has taken its watch along.
-            let _ = self.inotify.rm_watch(descriptor);
-        }
+    /// Watches what belongs to `inputs`, and nothing else. Compares soon, too: something may have changed since they were read.
+    pub fn watch(&mut self, inputs: &Inputs, now: Instant) {
+        self.find(inputs);
+        self.due = Some(now + PAUSE);
+    }
+
+    fn find(&mut self, inputs: &Inputs) {
         let files = inputs.config.iter().chain(&inputs.rules).map(|file| &file.path);
-        for path in files.chain(&inputs.named) {
-            for (folder, name) in trail(path) {
-                self.add(folder, Some(name));
-            }
-            if path.is_dir() {
-                self.add(path.clone(), None);
-            }
+        let mut paths: Vec<PathBuf> = files.chain(&inputs.named).flat_map(|path| trail(path)).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        let marked = |path: PathBuf| {
+            let mark = Mark::of(&path);
+            (path, mark)
+        };
+        self.seen = paths.into_iter().map(marked).collect();
+    }
+
+    /// Whether a name is not as it was seen last.
+    fn differ(&mut self) -> bool {
+        let mut differ = false;
+        for (path, mark) in &mut self.seen {
+            let now = Mark::of(path);
+            differ |= now != *mark;
+            *mark = now;
         }
+        differ
     }
 
-    fn add(&mut self, path: PathBuf, name: Option<OsString>) {
-        let flags = AddWatchFlags::IN_CLOSE_WRITE
-            | AddWatchFlags::IN_MOVE
-            | AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_DELETE_SELF
-            | AddWatchFlags::IN_MOVE_SELF
-            | AddWatchFlags::IN_ONLYDIR;
-        // A folder that cannot be watched is one that cannot be read either, which reading says.
-        let Ok(descriptor) = self.inotify.add_watch(&path, flags) else { return };
-        let folder = self.folders.entry(descriptor).or_insert(Folder { path, names: Some(BTreeSet::new()) });
-        match name {
-            Some(name) => folder.names.iter_mut().for_each(|names| names.extend([name.clone()])),
-            None => folder.names = None,
-        }
-    }
-
-    /// Becomes readable when something has happened.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
-    }
-
-    /// Takes in what has happened.
-    pub fn happened(&mut self, now: Instant) {
-        while let Ok(events) = self.inotify.read_events() {
-            for event in events {
-                let matters = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW)
-                    || self.folders.get(&event.wd).is_some_and(|folder| match (&event.name, &folder.names) {
-                        (None, _) => true,
-                        (Some(name), names) => {
-                            names.as_ref().is_none_or(|names| names.contains(name))
-                                && !(event.mask.contains(AddWatchFlags::IN_CREATE)
-                                    && is_being_written(&folder.path.join(name)))
-                        }
-                    });
-                if matters {
-                    self.due = Some(now + PAUSE);
-                }
-            }
-        }
-    }
-
-    /// When to look.
-    pub fn due(&self) -> Option<Instant> {
-        self.due
+    /// When [`Files::changed`] has something to do.
+    pub fn next(&self) -> Instant {
+        self.due.unwrap_or(self.look)
     }
 
     /// Looks, if it is time: the first file that is not as it was read.
     pub fn changed(&mut self, now: Instant, options: &Options, inputs: &Inputs) -> Option<PathBuf> {
-        self.due.take_if(|due| *due <= now)?;
+        if now < self.next() {
+            return None;
+        }
+        self.look = now + INTERVAL;
+        if self.differ() {
+            self.due = Some(now + PAUSE);
+            return None;
+        }
+        self.due.take()?;
         let changed = inputs.changed(options);
         if changed.is_none() {
-            // A folder on the way may be another one now.
-            self.watch(inputs);
+            // The way may be another one now.
+            self.find(inputs);
         }
         changed
     }
 }
 
-/// Whether a new name is a file whose writer has yet to close it: that will be told as well.
-fn is_being_written(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.nlink() == 1)
-}
-
-/// The folders and names that decide what is found at `path`: its own, and those of the links on the way. Where the way ends, the first
-/// name that is missing.
-fn trail(path: &Path) -> Vec<(PathBuf, OsString)> {
+/// The names that decide what is found at `path`: its own, and those of the links on the way. Where the way ends, the first name that
+/// is missing.
+fn trail(path: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();
     let mut at = std::env::current_dir().unwrap_or_default();
     let mut rest: Vec<OsString> = parts(path);
@@ -139,7 +126,7 @@ fn trail(path: &Path) -> Vec<(PathBuf, OsString)> {
         let next = at.join(&part);
         let link = std::fs::read_link(&next).ok();
         if link.is_some() || rest.is_empty() || !next.exists() {
-            out.push((at.clone(), part));
+            out.push(next.clone());
         }
         match link {
             Some(target) => {
@@ -172,13 +159,13 @@ fn parts(path: &Path) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
     use std::fs;
     use std::os::unix::fs::symlink;
 
     /// What was named in the trail, below `folder`.
     fn names(path: &Path, folder: &Path) -> Vec<String> {
-        let below =
-            |(at, name): &(PathBuf, OsString)| Some(at.join(name).strip_prefix(folder).ok()?.display().to_string());
+        let below = |path: &PathBuf| Some(path.strip_prefix(folder).ok()?.display().to_string());
         trail(path).iter().filter_map(below).collect()
     }
 
@@ -205,11 +192,14 @@ mod tests {
         fs::create_dir(folder.join("rules.d")).expect("made");
         fs::write(&rules, "").expect("written");
         let named = vec![rules.clone(), folder.join("rules.d"), folder.join("later.yaml")];
-        let mut files = Files::new(&Inputs { named, ..Inputs::default() }).expect("inotify");
-        let now = Instant::now();
+        let inputs = Inputs { named, ..Inputs::default() };
+        let options = Options::parse_from(["falco-sensor"]);
+        let mut now = Instant::now();
+        let mut files = Files::new(&inputs, now);
         let mut told = |name: &str, change: &dyn Fn(&Path)| {
             change(&folder.join(name));
-            files.happened(now);
+            now += INTERVAL;
+            files.changed(now, &options, &inputs);
             files.due.take() == Some(now + PAUSE)
         };
         let write = |path: &Path| fs::write(path, "x").expect("written");
@@ -222,5 +212,30 @@ mod tests {
         assert!(told("r.yaml", &|path| symlink("later.yaml", path).expect("linked")));
         assert!(told("rules.d", &|path| fs::remove_dir_all(path).expect("removed")));
         assert!(!told("open", &|path| drop(fs::File::open(path.with_file_name("later.yaml")).expect("opened"))));
+    }
+
+    #[test]
+    fn contents_are_not_compared_while_they_change() {
+        let temporary = tempfile::tempdir().expect("temporary folder");
+        let rules = temporary.path().join("r.yaml");
+        let inputs = Inputs { named: vec![rules.clone()], ..Inputs::default() };
+        let options = Options::parse_from(["falco-sensor"]);
+        let start = Instant::now();
+        let mut files = Files::new(&inputs, start);
+        let mut look = |now| {
+            files.changed(now, &options, &inputs);
+            files.next()
+        };
+        assert_eq!(look(start), start + PAUSE, "what has changed since it was read");
+        let compared = start + PAUSE;
+        assert_eq!(look(compared), compared + INTERVAL);
+        fs::write(&rules, "a").expect("written");
+        let first = compared + INTERVAL;
+        assert_eq!(look(first), first + PAUSE);
+        fs::write(&rules, "ab").expect("written");
+        let second = first + PAUSE;
+        assert_eq!(look(second), second + PAUSE, "it is still written");
+        let third = second + PAUSE;
+        assert_eq!(look(third), third + INTERVAL, "compared, and the next look");
     }
 }

@@ -77,7 +77,7 @@ impl Control<'_> {
         let started = Instant::now();
         let fields = statics::all().to_vec();
         let prepared = prepare::again(self.options, self.file, &mut self.inputs);
-        self.files.iter_mut().for_each(|files| files.watch(&self.inputs));
+        self.files.iter_mut().for_each(|files| files.watch(&self.inputs, Instant::now()));
         let refused = match prepared.and_then(|prepared| self.open(prepared)) {
             Ok(opened) => match self.capture_both(&opened.plan.driver)? {
                 Ok(()) => {

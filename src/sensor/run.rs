@@ -83,12 +83,7 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
     recorder.iter().for_each(Recorder::begin);
     let snapshots = config.metrics.as_ref().map(Snapshots::new).transpose()?;
     let web = config.web.as_ref().map(|settings| service::start(settings, &config, &telemetry)).transpose()?;
-    let files = if config.watch_files {
-        let files = Files::new(&inputs);
-        files.map_err(|error| log::write(Level::Error, format_args!("watch_config_files: inotify: {error}"))).ok()
-    } else {
-        None
-    };
+    let files = config.watch_files.then(|| Files::new(&inputs, Instant::now()));
     let cpus = fleet.as_ref().map_or(0, Fleet::cpus);
     log::ready(cpus);
     notifier.ready(cpus);
