@@ -100,6 +100,7 @@ static long fsn_dev_config(const struct fsn_config __user *from)
 		WRITE_ONCE(fsn_probe_config.wanted[sc], c->wanted[sc / 64] >> (sc % 64) & 1);
 		WRITE_ONCE(fsn_probe_config.class[sc], c->class[sc]);
 	}
+	fsn_probes_heed();
 	WRITE_ONCE(fsn_probe_config.tracepoints, c->tracepoints);
 	if (started)
 		synchronize_rcu();

@@ -9,7 +9,7 @@
  * (fsn_enter). No probe sleeps, prints or allocates more than an exec record. sched_process_free runs
  * from RCU callbacks in softirq and touches the identity table only.
  *
- * Order on the path of a system call, cheapest first: table of numbers, wanted, self, conditions on registers and result,
+ * Order on the path of a system call, cheapest first: heeded, self, row, wanted, conditions on registers and result,
  * then either the slot with its interest mask (where it seems that the mask says no) or the conditions on paths and
  * descriptors, slot, mask, record.
  */
@@ -180,19 +180,30 @@ static void record_call(struct fsn_ring *ring, struct fsn_call *call)
 	}
 }
 
+void fsn_probes_heed(void)
+{
+	const struct fsn_syscall_def *sc;
+	unsigned int nr, compat;
+
+	for (compat = 0; compat < 2; compat++)
+		for (nr = 0; nr < FSN_NUMBERS; nr++) {
+			sc = fsn_syscall_by_nr(nr, compat);
+			WRITE_ONCE(fsn_probe_config.heeded[compat][nr],
+				   sc && (fsn_probe_config.wanted[sc->sc] || (sc->flags & FSN_SC_SOCKETCALL) ||
+					  may_be_exec(nr)));
+		}
+}
+
 static void probe_sys_exit(void *data, struct pt_regs *regs, long ret)
 {
-	long nr = fsn_syscall_nr(regs);
-	struct fsn_call call = { .ret = ret };
+	unsigned long nr = fsn_syscall_nr(regs);
+	bool compat = fsn_syscall_compat();
+	struct fsn_call call;
 	struct fsn_ring *ring;
 	u32 i, n;
 
-	call.compat = fsn_syscall_compat();
-	call.sc = fsn_syscall_by_nr(nr, call.compat);
-	if (!call.sc)
-		return;
-	if (!READ_ONCE(fsn_probe_config.wanted[call.sc->sc]) &&
-	    !(call.sc->flags & FSN_SC_SOCKETCALL) && !may_be_exec(nr))
+	/* nearly every call of a host ends here */
+	if (likely(nr >= FSN_NUMBERS || !READ_ONCE(fsn_probe_config.heeded[compat][nr])))
 		return;
 	ring = fsn_enter();
 	if (unlikely(!ring))
@@ -202,9 +213,15 @@ static void probe_sys_exit(void *data, struct pt_regs *regs, long ret)
 	/* reported by sched_process_exec; the registers are the new program's */
 	if (unlikely(may_be_exec(nr)) && ret == 0 && fsn_exec_returning())
 		goto out;
-	fsn_syscall_args(regs, call.args);
+	call.sc = fsn_syscall_by_nr(nr, compat);
+	if (!call.sc)
+		goto out;
+	call.compat = compat;
+	call.facts = NULL;
+	call.ret = ret;
 	call.nr = nr;
-	if (call.compat && !fsn_compat_call(&call))
+	fsn_syscall_args(regs, call.args);
+	if (compat && !fsn_compat_call(&call))
 		goto out;
 	if (!READ_ONCE(fsn_probe_config.wanted[call.sc->sc]))
 		goto out;

@@ -122,6 +122,8 @@ int fsn_probes_start(u32 tracepoints);
 void fsn_probes_stop(void);
 u32 fsn_probes_attached(void);
 int fsn_probes_init(void);
+/* Makes @heeded of what is wanted. process, device lock. */
+void fsn_probes_heed(void);
 void fsn_probes_exit(void);
 
 /* What the probes test first; written under the device lock. */
@@ -130,6 +132,8 @@ struct fsn_probe_config {
 	u32 tracepoints;
 	u8 wanted[FSN_SYSCALLS];
 	u8 class[FSN_SYSCALLS];
+	/* by entry (64-bit, 32-bit) and number: wanted, or one that has to be looked at to tell which call it is */
+	u8 heeded[2][FSN_NUMBERS];
 };
 extern struct fsn_probe_config fsn_probe_config;
 
