@@ -87,6 +87,42 @@ fn every_type_of_event_says_the_same_when_replayed() {
     assert!(differences.is_empty(), "{differences:#?}");
 }
 
+/// A descriptor of a kind that has no name is one of the types of its process.
+#[test]
+fn types_of_descriptors_have_a_place_for_what_has_none() {
+    let mut world = world();
+    let packets = EventSpec::new("socket").ret(3).arg(0, libc::AF_PACKET.into()).arg(1, libc::SOCK_RAW.into());
+    let records = [packets, EventSpec::new("eventfd2").ret(4)].map(|spec| world.event(&spec));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("x.scap");
+    let mut writer = Writer::create(&file).expect("a file");
+    writer.section(&Metadata::default()).expect("room");
+    let mut event = Default::default();
+    for record in &records {
+        assert!(encode(&world.view(record), 0, &mut event));
+        writer.event(&event.view(0)).expect("room");
+    }
+    writer.finish().expect("room");
+    let mut replay = Replay::open(&file, 0).expect("a capture");
+    for (of_process, of_one) in [("(<NA>)", "(<NA>)"), ("(<NA>,event)", "(<NA>)")] {
+        let event = replay.next().expect("an event").expect("as many events");
+        let types = |arg| {
+            let (arena, mut text) = (Bump::new(), Vec::new());
+            let field = FieldUse { id: fields::lookup("fd.types").expect("a field"), arg };
+            let value = event.extract(&field, &arena);
+            push_text(
+                value.as_ref(),
+                fields::def(field.id),
+                event.number_format(&field),
+                Buffers::Printable,
+                &mut text,
+            );
+            String::from_utf8_lossy(&text).into_owned()
+        };
+        assert_eq!((types(FieldArg::None).as_str(), types(FieldArg::Index(3)).as_str()), (of_process, of_one));
+    }
+}
+
 /// Events of a file by type, and the processes it describes.
 fn read(file: &Path) -> (Vec<u64>, usize) {
     let mut reader = Reader::open(file).expect("a capture");

@@ -391,9 +391,8 @@ impl Payload for Replayed<'_> {
     fn kinds_of_fds(ev: &View<'_, Self>) -> Option<SmallVec<[&'static str; 8]>> {
         let mut names: SmallVec<[&'static str; 8]> = SmallVec::new();
         for (_, fd) in ev.payload().state.fds(ev.payload().thread()?).iter() {
-            if let Some(name) = kind(fd.kind).type_name()
-                && !names.contains(&name)
-            {
+            let name = kind(fd.kind).type_text();
+            if !names.contains(&name) {
                 names.push(name);
             }
         }

@@ -46,8 +46,10 @@ impl Sources {
         "names behind a pid: relatives as of the event, others as /proc has them when asked for",
         "names behind a pid: as of the event",
     );
-    pub const DESCRIPTORS: Sources =
-        apart("read from /proc when asked for", "from the table of descriptors that the events made");
+    pub const DESCRIPTORS: Sources = apart(
+        "read from /proc when asked for, which does not tell the type of a socket",
+        "from the table of descriptors that the events made",
+    );
     pub const ADDRESSES: Sources = Sources {
         live: Never("/proc does not tell the addresses of a process's sockets"),
         capture: Value("from the table of descriptors that the events made"),

@@ -88,9 +88,8 @@ pub(super) fn kinds_of_fds(pid: i32) -> Option<SmallVec<[&'static str; 8]>> {
     let mut names: SmallVec<[&'static str; 8]> = SmallVec::new();
     for entry in fs::read_dir(ProcPath::new(pid, format_args!("fd")).as_str()).ok()?.flatten().take(4096) {
         let Some(fd) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if let Some(name) = kind_of_fd(pid, fd).and_then(Kind::type_name)
-            && !names.contains(&name)
-        {
+        let Some(name) = kind_of_fd(pid, fd).map(Kind::type_text) else { continue };
+        if !names.contains(&name) {
             names.push(name);
         }
     }
@@ -125,7 +124,9 @@ mod tests {
         let file = fs::File::open("/").expect("open");
         let fd = i64::from(std::os::fd::AsRawFd::as_raw_fd(&file));
         assert_eq!(kind_of_fd(pid, fd), Some(Kind::Directory));
-        assert!(kinds_of_fds(pid).is_some_and(|kinds| kinds.contains(&"directory")));
+        // A socket, of which /proc does not tell the family.
+        let _socket = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
+        assert!(kinds_of_fds(pid).is_some_and(|kinds| kinds.contains(&"directory") && kinds.contains(&"<NA>")));
         assert!(count_fds(pid).is_some_and(|n| n > 0));
         let arena = Bump::new();
         assert_eq!(name_of_fd(pid, fd, &arena), Some(b"/".as_slice()));

@@ -61,6 +61,14 @@ impl Kind {
         self.names().0
     }
 
+    /// `fd.type` and `fd.types`, where what has no type has a text all the same.
+    pub const fn type_text(self) -> &'static str {
+        match self.names().0 {
+            Some(name) => name,
+            None => "<NA>",
+        }
+    }
+
     pub const fn is_ip(self) -> bool {
         matches!(self, Kind::Ipv4 | Kind::Ipv6)
     }

@@ -151,7 +151,7 @@ fn types<'a, P: Payload>(ev: &View<'_, P>, arg: &FieldArg, arena: &'a Bump) -> O
     match arg {
         // Of events about a descriptor only, as a list of one.
         FieldArg::Index(fd) => {
-            let name = P::kind_of_fd(ev, i64::from(*fd)).filter(|_| ev.has_fd())?.type_name().unwrap_or("<NA>");
+            let name = P::kind_of_fd(ev, i64::from(*fd)).filter(|_| ev.has_fd())?.type_text();
             Some(Value::List(arena.alloc_slice_copy(&[Value::Str(name.as_bytes())])))
         }
         _ => {
@@ -165,7 +165,7 @@ answer! {
     /// fd.*; every field is missing for an event that is not about a descriptor.
     fn fields_of(ev, field, arena) {
         "fd.num" => ev.fd_number().map(Value::I64),
-        "fd.type" => text(ev.descriptor()?.kind.type_name().unwrap_or("<NA>")),
+        "fd.type" => text(ev.descriptor()?.kind.type_text()),
         "fd.typechar" => text(ev.type_char()),
         "fd.name" => match ev.is_unread() {
             true if ev.is_unread_below() => None,
