@@ -148,6 +148,8 @@ impl<'r, P: Payload> View<'r, P> {
         Some(match self.arg(index, param)? {
             Arg::Number(n) if is_signed(param.ty) => Value::I64(n as i64),
             Arg::Number(n) => Value::U64(n),
+            // A number that a capture leaves out; only texts say so.
+            Arg::Text(_) if is_number(param.ty) => return None,
             Arg::Text([]) | Arg::Bytes([]) => return None,
             Arg::Text(text) => Value::Str(text),
             Arg::Bytes(bytes) => Value::Bytes(bytes),
