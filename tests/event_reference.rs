@@ -389,8 +389,6 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("evt.arg.pgid", "processes the task does not know"),
     ("evt.arg.vpgid", "processes the task does not know"),
     ("evt.arg.pidns_init_start_ts", "not described"),
-    ("evt.arg.cur", "a failed call's values are 0 here, -1 there"),
-    ("evt.arg.max", "a failed call's values are 0 here, -1 there"),
     ("evt.arg.id", "type of the register"),
     ("evt.arg.pgft_min", "not described"),
     ("evt.buflen.net", "of descriptors that the fields do not name"),

@@ -292,10 +292,15 @@ impl Payload for Recorded<'_> {
 
     fn arg<'a>(ev: &'a View<'_, Self>, index: u8, param: &'static Param) -> Option<Arg<'a>> {
         let record = ev.record();
-        if param.on_success && record.head.ret < 0 {
-            return None;
-        }
         let number = |raw| Some(Arg::Number(ev.translated(param, raw)));
+        if param.on_success && record.head.ret < 0 {
+            // As Falco has them: a limit that nobody told is none, and a size is 0. Ids, texts and bytes are missing.
+            return match param.ty {
+                Type::Int64 => number(-1i64 as u64),
+                Type::Uint32 => number(0),
+                _ => None,
+            };
+        }
         let signal =
             |n: u64| if ev.is_signal(index, param) { Some(Arg::Signal(ev.translated(param, n))) } else { number(n) };
         match param.source {

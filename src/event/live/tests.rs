@@ -593,6 +593,56 @@ fn numbers_of_calls() {
     }
 }
 
+/// What the reference shows for calls with nonsense in their registers.
+#[test]
+fn a_failed_call_has_the_numbers_that_it_would_have_filled() {
+    const FD: i64 = 0x100_0000;
+    let failed = |name, error| EventSpec::new(name).ret(error);
+    for (spec, args, raw) in [
+        (
+            failed("getrlimit", -22).arg(0, -1),
+            "res=-22(EINVAL) cur=-1 max=-1 resource=255(RLIMIT_UNKNOWN)",
+            [("evt.rawarg.cur", "-1"), ("evt.rawarg.max", "-1")],
+        ),
+        (
+            failed("prlimit", -3).arg(0, FD),
+            "res=-3(ESRCH) newcur=0 newmax=0 oldcur=-1 oldmax=-1 pid=16777216 resource=0(RLIMIT_CPU)",
+            [("evt.rawarg.oldcur", "-1"), ("evt.rawarg.oldmax", "-1")],
+        ),
+        (
+            failed("readv", -9).arg(0, FD),
+            "res=-9(EBADF) size=0 data=NULL fd=16777216",
+            [("evt.rawarg.size", "0"), ("evt.rawarg.data", "-")],
+        ),
+        (
+            failed("preadv", -9).arg(0, FD),
+            "res=-9(EBADF) size=0 data=NULL fd=16777216 pos=0",
+            [("evt.rawarg.size", "0"), ("evt.rawarg.data", "-")],
+        ),
+        (
+            failed("recvmsg", -9).arg(0, FD),
+            "res=-9(EBADF) size=0 data=NULL tuple=NULL msgcontrol=NULL fd=16777216",
+            [("evt.rawarg.size", "0"), ("evt.rawarg.msgcontrol", "-")],
+        ),
+        (
+            failed("recvmmsg", -9).arg(0, FD),
+            "res=-9(EBADF) fd=16777216 size=0 data=NULL tuple=NULL msgcontrol=NULL",
+            [("evt.rawarg.size", "0"), ("evt.rawarg.msgcontrol", "-")],
+        ),
+        (
+            failed("getsockopt", -9).arg(0, FD),
+            "res=-9(EBADF) fd=16777216 level=0(UNKNOWN) optname=0(UNKNOWN) val= optlen=0",
+            [("evt.rawarg.optlen", "0"), ("evt.rawarg.val", "-")],
+        ),
+    ] {
+        check(&mut world(), &spec, &[("evt.args", args)]);
+        check(&mut world(), &spec, &raw);
+    }
+    // A size that is told stays what it is.
+    let read = EventSpec::new("readv").ret(3).number("size", 8);
+    check(&mut world(), &read, &[("evt.rawarg.size", "8")]);
+}
+
 #[test]
 fn an_event_of_a_lost_task_has_placeholders() {
     let mut world = World::new();
