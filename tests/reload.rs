@@ -8,7 +8,9 @@ use falco_sensor::enrich::users::Users;
 use falco_sensor::event::clock::Clock;
 use falco_sensor::event::live::Host;
 use falco_sensor::event::synthetic::{EventSpec, Process, Task};
+use falco_sensor::output::channel::Channel;
 use falco_sensor::output::queue::{self, Message};
+use falco_sensor::output::threads::{Manner, Output};
 use falco_sensor::rules::Loader;
 use falco_sensor::sensor::cpu_loop::{CpuLoop, Remote};
 use falco_sensor::sensor::reload::{Parties, capture_both, exchange};
@@ -19,10 +21,12 @@ use std::cell::UnsafeCell;
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 const SIZE: usize = 1 << 20;
 
@@ -203,8 +207,8 @@ const OTHERS: [&str; 4] = [
 ",
 ];
 
-fn shared(others: &str, tally: &mut Tally) -> Arc<Shared> {
-    let config = config::read("", std::path::Path::new("none")).expect("valid").config;
+fn shared(others: &str, config: &str, tally: &mut Tally) -> Arc<Shared> {
+    let config = config::read(config, Path::new("none")).expect("valid").config;
     let environment = plan::environment(&config, None);
     let mut loader = Loader::new(&environment);
     // First in the file, so that the trigger's index and class change as well.
@@ -227,10 +231,10 @@ const CHANGING: u64 = u64::MAX;
 
 /// A sensor of one loop, and what its alerts said at the end.
 fn under_load(reloads: u64, load: impl FnOnce(&Module, &Now) + Send) -> (BTreeMap<String, u32>, Tally) {
-    let config = config::read("", std::path::Path::new("none")).expect("valid").config;
+    let config = config::read("", Path::new("none")).expect("valid").config;
     let style = plan::style(&config, "host".into());
     let mut tally = Tally::default();
-    let sets: Vec<Arc<Shared>> = OTHERS.iter().map(|others| shared(others, &mut tally)).collect();
+    let sets: Vec<Arc<Shared>> = OTHERS.iter().map(|others| shared(others, "", &mut tally)).collect();
     let module = Module::new(sets[0].plan.driver);
     let (sender, queue) = queue::bounded(1 << 20);
     let alerts = Mutex::new(BTreeMap::new());
@@ -249,7 +253,7 @@ fn under_load(reloads: u64, load: impl FnOnce(&Module, &Now) + Send) -> (BTreeMa
         });
         let alerts = &alerts;
         scope.spawn(move || {
-            while let Ok(message) = queue.next(std::time::Duration::from_secs(3600)) {
+            while let Ok(message) = queue.next(Duration::from_secs(3600)) {
                 let Message::Alert { line, .. } = message else { continue };
                 let line = String::from_utf8_lossy(&line).into_owned();
                 let mark = line.split(' ').find(|word| word.starts_with("/marks/")).expect("a mark").to_owned();
@@ -323,4 +327,67 @@ fn no_event_is_lost_while_rules_are_exchanged() {
     let count = |name: &str| tally.rules().iter().find(|rule| rule.name == name).map(|rule| rule.count());
     assert_eq!(count("trigger"), Some(triggers), "the counter goes on through all exchanges");
     assert_eq!(count("unlinked"), Some(of_others));
+}
+
+/// What was held back is told by the outputs of before the reload, and the next alert begins a window at those of after it.
+#[test]
+fn a_reload_closes_the_windows_of_limits() {
+    let config = "alert_limits: {rules: [{rule: trigger, keys: [proc.name], window: 1h}]}";
+    let patience = Duration::from_secs(60);
+    let until = |what: &dyn Fn() -> bool| {
+        let end = Instant::now() + patience;
+        while !what() {
+            assert!(Instant::now() < end, "waited too long");
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let mut tally = Tally::default();
+    let [before, after] = [OTHERS[0], OTHERS[1]].map(|others| shared(others, config, &mut tally));
+    let style = plan::style(&config::read("", Path::new("none")).expect("valid").config, "host".into());
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = ["before", "after"].map(|name| folder.path().join(name));
+    let output = |queue, file: &Path| {
+        let file = Channel::file(file.to_owned(), true).expect("a file");
+        Output::start(queue, vec![file], Manner { limited: 8, ..Manner::default() }).expect("threads")
+    };
+    let (sender, queue) = queue::bounded(16);
+    let (next, next_queue) = sender.successor(16);
+    let limits = queue.limits();
+    let counts = || (limits.outcomes().map(|(_, count)| count), limits.open());
+    let outputs = [output(queue, &files[0]), output(next_queue, &files[1])];
+    let module = Module::new(before.plan.driver);
+    let (cpu_loop, remote) = CpuLoop::new(Ring::new(module.memory.clone())).expect("can be polled");
+    let users = Users::from_texts(b"root:x:0:0::/root:/bin/sh\n", b"");
+    let host = Host::new(users, Clock::default(), "host", 0);
+    let mut watch = Watch::new(before.clone(), host, style.clone(), sender.clone());
+    let task = Task::new(Process::new(42, "/usr/bin/maker", &["maker"]));
+    task.records(7, 1, &mut 0).iter().for_each(|record| module.send(record.bytes()));
+    let running = thread::spawn(move || cpu_loop.run(&mut watch).expect("runs"));
+    let host = Host1 { module: &module, remote, refuse: AtomicBool::new(false) };
+
+    (0..3).for_each(|mark| assert!(module.call("mkdirat", 7, &format!("/marks/{mark}"))));
+    until(&|| counts() == ([2, 0, 0], 1));
+    let (old, new) = (&before.plan.driver, &after.plan.driver);
+    capture_both(&host, old, new).expect("the old one is taken").expect("so is the new one");
+    let replacement = || Replacement { shared: after.clone(), style: style.clone(), sender: next.clone(), tap: None };
+    exchange(&host, new, &replacement).expect("taken");
+    drop(sender);
+    let [of_before, of_after] = outputs;
+    assert!(of_before.finish(patience));
+    assert_eq!(counts(), ([2, 1, 0], 0));
+    let said = |file: &Path| std::fs::read_to_string(file).expect("a file");
+    let told = said(&files[0]);
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines.len() == 2 && lines[0].contains("/marks/0 by maker") && !lines[0].contains("alert.count"), "{told}");
+    assert!(lines[1].contains("/marks/2 by maker") && lines[1].contains(" alert.count=3 alert.first="), "{told}");
+
+    assert!(module.call("mkdirat", 7, "/marks/3"));
+    until(&|| counts() == ([2, 1, 0], 1));
+    host.remote.stop();
+    running.join().expect("no panic");
+    drop(next);
+    assert!(of_after.finish(patience));
+    assert_eq!(counts(), ([2, 1, 0], 0), "nothing was held back");
+    let told = said(&files[1]);
+    assert!(told.lines().count() == 1 && told.contains("/marks/3 by maker") && !told.contains("alert.count"), "{told}");
 }
