@@ -1,4 +1,4 @@
-//! A broker, a database and a mail server on loopback, where they are installed (`scripts/deps hub`).
+//! Brokers, a database and a mail server on loopback, where they are installed (`scripts/deps hub`).
 
 use crate::process::{Hub, Process, alert, free_port, number, wait_until};
 use amqprs::channel::{BasicGetArguments, QueueDeclareArguments};
@@ -42,6 +42,86 @@ pub fn distinct(mut numbers: Vec<usize>) -> Vec<usize> {
     numbers.sort_unstable();
     numbers.dedup();
     numbers
+}
+
+#[test]
+fn mosquitto_in_every_quality() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = |name: &str| directory.path().join(name);
+    let port = free_port();
+    let passwords = path("passwords");
+    let mut hashed = Command::new("mosquitto_passwd");
+    hashed.args(["-b", "-c", passwords.to_str().expect("UTF-8"), "u", "p:ss"]);
+    if hashed.output().is_err() {
+        println!("skipped: mosquitto is not installed (scripts/deps hub)");
+        return;
+    }
+    let user = if nix::unistd::geteuid().is_root() { "user root\n" } else { "" };
+    let config = format!("listener {port} 127.0.0.1\npassword_file {}\n{user}", passwords.display());
+    std::fs::write(path("conf"), config).expect("written");
+    let address = format!("tcp://127.0.0.1:{port}");
+    let target = |name: &str, qos: &str, password: &str| {
+        json!({
+            "kind": "mqtt", "name": name, "broker": address, "user": "u", "password": password, "qos": qos,
+            "topic": format!("falco/{name}"),
+        })
+    };
+    let hub = Hub::started(&json!({
+        "hub": quick(),
+        "outputs": [target("zero", "0", "p:ss"), target("one", "1", "p:ss"), target("two", "2", "p:ss"), target("wrong", "1", "x")],
+    }));
+    // The hub is there before its broker.
+    post(&hub, 0..1);
+    wait_until("the output is seen to be down", SOON, || hub.output("zero")["up"] == false);
+    let arguments = ["-c", path("conf").to_str().expect("UTF-8")].map(str::to_owned);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // The first alert waits until somebody listens: nobody is there to keep it.
+    let Some(_server) = Process::start("mosquitto", &arguments, &path("log")) else {
+        return;
+    };
+    wait_until("mosquitto", SOON, || listens(port));
+    let port_text = port.to_string();
+    // Into a file it would write what it is told only with the first message.
+    let listener = [
+        "-oL",
+        "mosquitto_sub",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port_text,
+        "-u",
+        "u",
+        "-P",
+        "p:ss",
+        "-t",
+        "falco/#",
+        "-q",
+        "2",
+        "-F",
+        "%t %p",
+        "-d",
+    ];
+    let Some(_listener) = Process::start("stdbuf", &listener, &path("got")) else {
+        return;
+    };
+    let got = || std::fs::read_to_string(path("got")).unwrap_or_default();
+    wait_until("somebody listens", SOON, || got().contains("SUBACK"));
+    post(&hub, 1..40);
+    let of = |topic: &str| {
+        let text = got();
+        let lines = text.lines().filter_map(|line| line.strip_prefix(topic)?.strip_prefix(' '));
+        distinct(lines.filter_map(|line| serde_json::from_str(line).ok()).map(|alert: Value| number(&alert)).collect())
+    };
+    let wanted: Vec<_> = (1..40).collect();
+    for name in ["zero", "one", "two"] {
+        let all = || of(&format!("falco/{name}")).into_iter().filter(|n| *n > 0).eq(wanted.iter().copied());
+        wait_until(&format!("all of {name}"), SOON, all);
+        wait_until(&format!("all of {name} are acknowledged"), SOON, || hub.output(name)["queue"] == 0);
+    }
+    wait_until("the wrong password is told", SOON, || {
+        hub.output("wrong")["last_error"].as_str().is_some_and(|e| e.contains("refused"))
+    });
+    assert!(of("falco/wrong").is_empty());
 }
 
 /// Ends the port mapper that RabbitMQ leaves behind.
@@ -156,7 +236,9 @@ fn postgresql_gets_rows() {
     let (server, sockets) = (program("postgres"), directory.path().display().to_string());
     let arguments = [&server, "-D", &data_text, "-p", &port_text, "-h", "127.0.0.1", "-k", &sockets, "-F"];
     let arguments: Vec<&str> = prefix[1..].iter().map(String::as_str).chain(arguments).collect();
-    let Some(_server) = Process::start(&prefix[0], &arguments, &directory.path().join("log")) else { return };
+    let Some(_server) = Process::start(&prefix[0], &arguments, &directory.path().join("log")) else {
+        return;
+    };
     let psql = |text: &str| {
         let out = Command::new(program("psql"))
             .args(["-h", "127.0.0.1", "-p", &port_text, "-U", "postgres", "-At", "-c", text])
@@ -226,7 +308,9 @@ fn mail_over_tls_with_a_password() {
     let port_text = port.to_string();
     let (out, (cert, key)) = (path("out"), certificate(directory.path()));
     let arguments = ["-c", MAIL_SERVER, &port_text, &out, &cert, &key];
-    let Some(_server) = Process::start(PYTHON, &arguments, &directory.path().join("log")) else { return };
+    let Some(_server) = Process::start(PYTHON, &arguments, &directory.path().join("log")) else {
+        return;
+    };
     wait_until("the mail server", SOON, || listens(port));
     let target = |name: &str, more: Value| {
         let mut target = json!({
