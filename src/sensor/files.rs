@@ -7,6 +7,7 @@
 
 use super::options::Options;
 use super::prepare::Inputs;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -60,16 +61,23 @@ impl Files {
         self.due = Some(now + PAUSE);
     }
 
-    fn find(&mut self, inputs: &Inputs) {
+    /// Whether there are names that were not seen before. The others keep what was seen of them before contents were read: what has
+    /// changed since is yet to be noticed.
+    fn find(&mut self, inputs: &Inputs) -> bool {
         let files = inputs.config.iter().chain(&inputs.rules).map(|file| &file.path);
         let mut paths: Vec<PathBuf> = files.chain(&inputs.named).flat_map(|path| trail(path)).collect();
         paths.sort_unstable();
         paths.dedup();
-        let marked = |path: PathBuf| {
-            let mark = Mark::of(&path);
-            (path, mark)
-        };
-        self.seen = paths.into_iter().map(marked).collect();
+        let old: HashMap<PathBuf, Option<Mark>> = self.seen.drain(..).collect();
+        let mut is_new = false;
+        for path in paths {
+            let mark = old.get(&path).copied().unwrap_or_else(|| {
+                is_new = true;
+                Mark::of(&path)
+            });
+            self.seen.push((path, mark));
+        }
+        is_new
     }
 
     /// Whether a name is not as it was seen last.
@@ -100,9 +108,9 @@ impl Files {
         }
         self.due.take()?;
         let changed = inputs.changed(options);
-        if changed.is_none() {
-            // The way may be another one now.
-            self.find(inputs);
+        // The way may be another one now.
+        if changed.is_none() && self.find(inputs) {
+            self.due = Some(now + PAUSE);
         }
         changed
     }
@@ -212,6 +220,24 @@ mod tests {
         assert!(told("r.yaml", &|path| symlink("later.yaml", path).expect("linked")));
         assert!(told("rules.d", &|path| fs::remove_dir_all(path).expect("removed")));
         assert!(!told("open", &|path| drop(fs::File::open(path.with_file_name("later.yaml")).expect("opened"))));
+    }
+
+    #[test]
+    fn what_changes_while_contents_are_read_is_noticed() {
+        let temporary = tempfile::tempdir().expect("temporary folder");
+        let rules = temporary.path().join("r.yaml");
+        fs::write(&rules, "a").expect("written");
+        let inputs = Inputs { named: vec![rules.clone()], ..Inputs::default() };
+        let options = Options::parse_from(["falco-sensor"]);
+        let start = Instant::now();
+        let mut files = Files::new(&inputs, start);
+        files.changed(start + PAUSE, &options, &inputs);
+        // Behind the back of a comparison, which ends by looking for the way.
+        fs::write(&rules, "ab").expect("written");
+        assert!(!files.find(&inputs), "nothing is new");
+        let next = files.next();
+        files.changed(next, &options, &inputs);
+        assert_eq!(files.next(), next + PAUSE);
     }
 
     #[test]
