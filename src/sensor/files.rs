@@ -2,8 +2,8 @@
 //!
 //! What lies on the way to a file is looked at once a second: editors, package managers and Kubernetes put new files or links in the
 //! place of old ones. Another inode, time or size is a reason to compare contents, nothing more, some time after the last change.
-//! Not by inotify: a watch makes every open, read and close on its file system slower, for every program, by some 40 instructions
-//! each (docs/performance.md); and it does not tell what another host has changed.
+//! Not by inotify: a watch makes opening and closing any file of its file system slower, for every program (docs/performance.md); and
+//! it does not tell what another host has changed.
 
 use super::options::Options;
 use super::prepare::Inputs;
