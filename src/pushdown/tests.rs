@@ -214,6 +214,13 @@ fn path() -> impl Strategy<Value = &'static str> {
     prop::sample::select(&PATHS[..])
 }
 
+/// A path as the kernel gives it for what is open: no name in it is empty, "." or "..". It may be missing.
+fn opened_path() -> impl Strategy<Value = &'static str> {
+    let tidy = |path: &str| path[1..].split('/').all(|name| !["", ".", ".."].contains(&name));
+    let given = |path: &&str| ["", "/"].contains(path) || path.starts_with('/') && tidy(path);
+    prop::sample::select(PATHS.into_iter().filter(given).collect::<Vec<_>>())
+}
+
 fn comparison() -> BoxedStrategy<String> {
     let word = || {
         choose(&[
@@ -302,9 +309,9 @@ fn descriptor() -> impl Strategy<Value = Fd> {
     let address = || prop::option::weighted(0.8, choose(&["10.0.0.1:22", "127.0.0.1:443", "0.0.0.0:0", "[::1]:22"]));
     let parsed = |text: Option<&'static str>| text.map(|text| text.parse::<SocketAddr>().expect("an address"));
     prop_oneof![
-        6 => (path(), any::<bool>()).prop_map(|(path, folder)| if folder { Fd::directory(path) } else { Fd::file(path) }),
+        6 => (opened_path(), any::<bool>()).prop_map(|(path, folder)| if folder { Fd::directory(path) } else { Fd::file(path) }),
         1 => choose(&["pipe:[7]", "/memfd:x (deleted)", "anon_inode:[eventfd]"]).prop_map(Fd::anonymous),
-        1 => path().prop_map(|path| Fd::File {
+        1 => opened_path().prop_map(|path| Fd::File {
             path: format!("{path} (deleted)"), mode: 0o100_644, open: 0, flags: abi::FSN_FD_DELETED, dev: 1, ino: 2,
         }),
         2 => (address(), address(), choose(&["tcp", "udp"])).prop_filter_map("families differ", move |(local, remote, kind)| {
