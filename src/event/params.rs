@@ -98,6 +98,48 @@ pub struct EventDef {
     pub flags: Option<u8>,
     /// The kinds of call that are asked for by name on the path of an event.
     pub family: Family,
+    /// The argument registers that its values come from; None where one comes from the task, or means what the host or the task says.
+    pub registers: Option<Registers>,
+}
+
+/// Argument registers, but for addresses, whose bits say nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Registers {
+    /// One bit each.
+    pub used: u8,
+    /// The mode of an open, which is one only with flags that make a file.
+    pub open_mode: Option<(u8, u8)>,
+}
+
+impl Registers {
+    fn of(params: &[Param]) -> Option<Registers> {
+        let mut registers = Registers::default();
+        for param in params {
+            if matches!(param.ty, Type::Uid | Type::Gid | Type::Pid | Type::AbsTime | Type::RelTime) {
+                return None;
+            }
+            match param.source {
+                Source::Task(_) | Source::ExecArg0 { .. } | Source::ExecArgv { .. } | Source::ExecFilename { .. } => {
+                    return None;
+                }
+                Source::Arg(n) | Source::Fd(n) | Source::DirFd(n) => registers.used |= 1 << n,
+                Source::OpenMode(mode, flags) => registers.open_mode = Some((mode, flags)),
+                Source::Absent
+                | Source::Ret
+                | Source::RetFd
+                | Source::Syscall
+                | Source::Number
+                | Source::Const(_)
+                | Source::FdDev(_)
+                | Source::FdIno(_)
+                | Source::FdPath(_)
+                | Source::FdLayer(_)
+                | Source::Socket(_)
+                | Source::Attached => {}
+            }
+        }
+        Some(registers)
+    }
 }
 
 /// Calls whose fields have rules of their own.
@@ -186,6 +228,7 @@ fn all() -> Vec<Option<EventDef>> {
             code: EventCode(row.code),
             name,
             props: row.props,
+            registers: Registers::of(&params),
             flags: (0u8..).zip(params.iter()).find(|(_, p)| p.name == "flags").map(|(index, _)| index),
             params,
             main_fd: index(row.main_fd),

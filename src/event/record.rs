@@ -164,6 +164,11 @@ fn next_attachment<'a>(rest: &mut &'a [u8]) -> Option<Attachment<'a>> {
 }
 
 impl<'a> EventRecord<'a> {
+    /// All that is attached, as it lies in the ring.
+    pub const fn attached(&self) -> &'a [u8] {
+        self.attachments
+    }
+
     /// The attachments in the order the module wrote them.
     pub fn attachments(&self) -> impl Iterator<Item = Attachment<'a>> + use<'a> {
         let mut rest = self.attachments;

@@ -145,6 +145,8 @@ pub enum Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depends {
     Task,
+    /// What the event says of itself ([`Said`]), and nothing else.
+    Record,
     Event,
 }
 
@@ -166,6 +168,8 @@ pub struct FieldFlags {
     pub padded: bool,
     /// Left out of the field list.
     pub hidden: bool,
+    /// Never missing, and at least 1: some comparisons have one answer.
+    pub positive: bool,
     /// Added to the output of every rule whose source has it, when suggested output is on.
     pub suggested: bool,
 }
@@ -200,6 +204,13 @@ pub struct Versioned {
     pub facts: u32,
 }
 
+/// All that fields of [`Depends::Record`] follow from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Said<'a> {
+    pub words: [u64; 10],
+    pub bytes: &'a [u8],
+}
+
 /// The event as the evaluator sees it. Implemented by the live and the replayed event view, and by the
 /// synthetic events of tests. Monomorphised: there is no dyn call on the path of an event.
 pub trait Extract {
@@ -209,6 +220,10 @@ pub trait Extract {
     fn event_code(&self) -> u16;
     /// The state of its task; None when it has none, or none that is told from others.
     fn task(&self) -> Option<Versioned> {
+        None
+    }
+    /// What it says of itself; None when that is not known.
+    fn said(&self) -> Option<Said<'_>> {
         None
     }
     /// How a number of `field` is written in texts, where the catalogue does not say it.

@@ -29,6 +29,7 @@ const fn field(name: &'static str, ty: Type, list: bool, multi: Multi) -> FieldD
             dotted: false,
             padded: false,
             hidden: false,
+            positive: false,
             suggested: false,
         },
         depends: Depends::Event,

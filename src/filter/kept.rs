@@ -28,6 +28,8 @@ type SetId = u32;
 #[derive(Default)]
 pub struct Kept {
     program: u64,
+    /// Changes when all is forgotten: indices mean something else then.
+    epoch: u32,
     facts: u32,
     /// By place.
     stamps: Vec<u64>,
@@ -76,6 +78,11 @@ impl Kept {
             }
         };
         residual.checked_sub(1)
+    }
+
+    /// How long an index of what is left means the same.
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
     }
 
     pub fn residual(&self, index: u32) -> &Residual {
@@ -134,6 +141,7 @@ impl Kept {
     fn start_over(&mut self, program: &Program) {
         *self = Kept {
             program: program.id(),
+            epoch: self.epoch + 1,
             roots: vec![0; program.plans.len()],
             residuals: vec![Residual::default()],
             sets: vec![Box::default()],

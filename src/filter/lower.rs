@@ -117,6 +117,7 @@ impl<'s> Lower<'s> {
                     ty: TermType { ty, list: def.list },
                     multi: def.multi,
                     task_only: def.depends == Depends::Task,
+                    of_record: def.depends == Depends::Record,
                     kind: TermKind::Field(field),
                 }
             }
@@ -128,25 +129,27 @@ impl<'s> Lower<'s> {
             }
             Operand::List { items, .. } => {
                 let items = items.iter().map(|i| self.term(i, true)).collect::<Result<Box<[_]>, _>>()?;
-                let task_only = self.all_task_only(&items);
+                let (task_only, of_record) = self.all_depend(&items);
                 let ty = TermType { ty: Type::Charbuf, list: true };
-                Term { task_only, ..constant(TermKind::List(items), ty) }
+                Term { task_only, of_record, ..constant(TermKind::List(items), ty) }
             }
             Operand::Transform { pos, name, args, arg } => {
                 let args = args.iter().map(|a| self.term(a, true)).collect::<Result<Box<[_]>, _>>()?;
                 let types: Vec<TermType> = args.iter().map(|id| self.table.term(*id).ty).collect();
                 let ty = result_type(*name, &types, arg.is_some())
                     .map_err(|m| FilterError::new(ErrorKind::Transformer, *pos, m))?;
-                let task_only = self.all_task_only(&args);
+                let (task_only, of_record) = self.all_depend(&args);
                 let kind = TermKind::Apply { name: *name, args, selector: arg.clone() };
-                Term { task_only, ..constant(kind, ty) }
+                Term { task_only, of_record, ..constant(kind, ty) }
             }
         };
         Ok(self.table.intern_term(term))
     }
 
-    fn all_task_only(&self, ids: &[TermId]) -> bool {
-        ids.iter().all(|id| self.table.term(*id).task_only)
+    /// Whether all depend on the task alone, and whether all on the record alone.
+    fn all_depend(&self, ids: &[TermId]) -> (bool, bool) {
+        let all = |of: fn(&Term) -> bool| ids.iter().all(|id| of(self.table.term(*id)));
+        (all(|term| term.task_only), all(|term| term.of_record))
     }
 
     fn def_of(&self, id: TermId) -> Option<(&'s FieldDef, &FieldArg)> {
@@ -278,7 +281,7 @@ impl<'s> Lower<'s> {
 }
 
 fn constant(kind: TermKind, ty: TermType) -> Term {
-    Term { kind, ty, multi: Multi::One, task_only: true }
+    Term { kind, ty, multi: Multi::One, task_only: true, of_record: true }
 }
 
 fn shown_field(name: &str, arg: &Option<Text>) -> String {

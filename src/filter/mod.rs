@@ -20,6 +20,7 @@ mod kept;
 mod lexer;
 pub mod literal;
 pub mod lower;
+mod met;
 pub mod necessary;
 pub mod parser;
 pub mod pathprefix;

@@ -34,6 +34,8 @@ pub struct Term {
     pub multi: Multi,
     /// Does the value depend on the task alone?
     pub task_only: bool,
+    /// Does it depend on what the event says of itself alone?
+    pub of_record: bool,
 }
 
 /// The right-hand side as written, for interning.
@@ -75,6 +77,7 @@ pub struct Predicate {
     /// Is the left side `evt.type`, so that the event's code decides?
     pub event_type: bool,
     pub task_only: bool,
+    pub of_record: bool,
 }
 
 /// All terms and predicates of a compilation.
@@ -112,13 +115,14 @@ impl Table {
             return Ok(*id);
         }
         let (check, event_type) = build(self)?;
-        let task_only = self.term(key.left).task_only
-            && match check {
-                Check::Term(_, right) => self.term(right).task_only,
-                _ => true,
-            };
+        let both = |of: fn(&Term) -> bool| {
+            let right = if let Check::Term(_, right) = check { of(self.term(right)) } else { true };
+            of(self.term(key.left)) && right
+        };
+        let (task_only, of_record) = (both(|term| term.task_only), both(|term| term.of_record));
         let (left, multi) = (key.left, self.term(key.left).multi);
-        self.predicates.push(Predicate { check, left, multi, key: Box::new(key.clone()), event_type, task_only });
+        let key_kept = Box::new(key.clone());
+        self.predicates.push(Predicate { check, left, multi, key: key_kept, event_type, task_only, of_record });
         let id = PredicateId(self.predicates.len() as u32 - 1);
         self.predicate_ids.insert(key, id);
         Ok(id)

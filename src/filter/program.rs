@@ -12,11 +12,13 @@ use super::error::FilterError;
 use super::formula::{FALSE, Formulas, NodeId, TRUE};
 use super::infer;
 use super::kept::Kept;
+use super::literal::Literal;
 use super::lower::Lower;
+use super::met::Met;
 use super::predicate::{Check, PredicateId, Table, TermId, TermKind};
 use super::residual::{Instr, Residual, Same, Step, Target, emit, straighten};
 use super::scheme::{CodeSet, MAX_CODES, Scheme};
-use super::test::{number_bits, ordered};
+use super::test::{TestKind, number_bits, ordered};
 use super::transform;
 use crate::event::value::{Extract, FieldUse, Multi, Value};
 use bumpalo::Bump;
@@ -78,6 +80,8 @@ pub struct Program {
     by_code: Box<[u16; MAX_CODES]>,
     codes: CodeSet,
     syscalls: CodeSet,
+    /// The event codes each rule listens to, whether or not it can match them.
+    listening: Vec<(RuleIndex, CodeSet)>,
     matching: Matching,
 }
 
@@ -93,6 +97,9 @@ const fn class(plan: u16) -> u8 {
 pub struct EvalContext {
     memo: Memo,
     kept: Kept,
+    met: Met,
+    /// Since [`Program::was_met`] something was asked that an event does not say of itself.
+    beyond: bool,
     /// Of the event: places of rules in the order they are tried.
     matches: Vec<u32>,
 }
@@ -106,6 +113,8 @@ struct Memo {
     /// Per term: generation and index among the event's values.
     extracted: Vec<(u32, u32)>,
     found: Vec<PredicateId>,
+    /// Something was asked that the event does not say of itself.
+    beyond: bool,
 }
 
 impl EvalContext {
@@ -116,6 +125,7 @@ impl EvalContext {
 
 impl Memo {
     fn begin(&mut self, program: &Program) {
+        self.beyond = false;
         self.generation += 1;
         if self.generation >= u32::MAX >> 1 {
             self.generation = 1;
@@ -186,15 +196,18 @@ impl<'s> Compiler<'s> {
             by_code: Box::new([NO_PLAN; MAX_CODES]),
             codes: CodeSet::EMPTY,
             syscalls,
+            listening: rules.iter().map(|(rule, _, codes)| (*rule, *codes)).collect(),
             matching,
             formulas: Formulas::default(),
             table,
         };
         let arena = Bump::new();
+        let always = |id: &PredicateId| always(&program.table, lower.scheme, *id, &arena);
         let typed: Vec<PredicateId> = (0..program.table.predicates.len() as u32)
             .map(PredicateId)
-            .filter(|id| program.table.predicate(*id).event_type)
+            .filter(|id| program.table.predicate(*id).event_type || always(id).is_some())
             .collect();
+        let fixed: Vec<Option<bool>> = typed.iter().map(always).collect();
         let mut rewritten: HashMap<Vec<Option<bool>>, hashbrown::HashMap<NodeId, NodeId>> = HashMap::new();
         let mut starts: HashMap<NodeId, Target> = HashMap::new();
         let mut known: HashMap<Vec<Entry>, u16> = HashMap::new();
@@ -209,7 +222,8 @@ impl<'s> Compiler<'s> {
                 (Some(name), Check::Literal(test)) => Some(test.scalar(&Value::Str(name.as_bytes()), &arena)),
                 _ => None,
             };
-            let decided: Vec<Option<bool>> = typed.iter().map(constant).collect();
+            let decided: Vec<Option<bool>> =
+                typed.iter().zip(&fixed).map(|(id, fixed)| fixed.or_else(|| constant(id))).collect();
             let became = rewritten.entry(decided.clone()).or_default();
             let decide = |id| typed.binary_search(&id).ok().and_then(|at| decided[at]);
             let mut entries = Vec::new();
@@ -236,6 +250,22 @@ impl<'s> Compiler<'s> {
         program.formulas = formulas;
         program
     }
+}
+
+/// The answer of a comparison that has only one: with a field that is never missing and at least 1.
+fn always(table: &Table, scheme: &dyn Scheme, id: PredicateId, arena: &Bump) -> Option<bool> {
+    let predicate = table.predicate(id);
+    let (TermKind::Field(field), Check::Literal(test)) = (&table.term(predicate.left).kind, &predicate.check) else {
+        return None;
+    };
+    let ends = [1, u64::MAX].map(|n| test.scalar(&Value::U64(n), arena));
+    // Between its ends an order has one turn at most, and equality one exception.
+    let between = match &test.kind {
+        TestKind::Order(..) => true,
+        TestKind::Equal(literal) => *literal == Literal::U64(0),
+        _ => false,
+    };
+    (scheme.def(field.id).flags.positive && between && ends[0] == ends[1]).then_some(ends[0])
 }
 
 impl Program {
@@ -311,6 +341,11 @@ impl Program {
         Some(plan.entries.iter().map(whole).collect())
     }
 
+    /// Every rule with the event codes it listens to, whether or not it can match them.
+    pub fn listening(&self) -> &[(RuleIndex, CodeSet)] {
+        &self.listening
+    }
+
     /// Every field any rule reads.
     pub fn fields_used(&self) -> impl Iterator<Item = &FieldUse> {
         self.table.terms.iter().filter_map(|t| match &t.kind {
@@ -346,6 +381,27 @@ impl Program {
     pub fn is_known_dead<E: Extract>(&self, event: &E, ctx: &EvalContext) -> bool {
         let plan = self.plan_of(event.event_code());
         plan.is_none_or(|plan| ctx.kept.known(self, plan, event.task()) == Some(Kept::DEAD))
+    }
+
+    /// Whether an event that says the same was met in a task for which the same of the rules is left, and no rule matched it. To be
+    /// asked before the event is evaluated.
+    #[inline]
+    pub fn was_met<E: Extract>(&self, event: &E, ctx: &mut EvalContext) -> bool {
+        ctx.beyond = false;
+        let known = self.plan_of(event.event_code()).and_then(|plan| ctx.kept.known(self, plan, event.task()));
+        let said = known.and_then(|residual| Some((residual, event.said()?)));
+        said.is_some_and(|(residual, said)| ctx.met.knows(ctx.kept.epoch(), residual, &said))
+    }
+
+    /// Remembers an event that no rule matched, in whatever views it was evaluated, if all that was asked follows from what it says.
+    pub fn meet<E: Extract>(&self, event: &E, ctx: &mut EvalContext) {
+        if ctx.beyond {
+            return;
+        }
+        let known = self.plan_of(event.event_code()).and_then(|plan| ctx.kept.known(self, plan, event.task()));
+        if let Some((residual, said)) = known.and_then(|residual| Some((residual, event.said()?))) {
+            ctx.met.add(ctx.kept.epoch(), residual, &said);
+        }
     }
 
     /// The interest class of an event code: codes with the same rules share one. Class 0 is of those that no rule listens to.
@@ -394,13 +450,14 @@ impl Program {
         if self.plans[usize::from(plan)].is_deep {
             return self.evaluate_plainly(event, ctx, arena, matched);
         }
-        let EvalContext { memo, kept, matches } = ctx;
+        let EvalContext { memo, kept, matches, beyond, .. } = ctx;
         let task = event.task();
         let mut run = Run::begin(self, event, memo, arena);
         let known = kept.known(self, plan, task);
         let residual = known.unwrap_or_else(|| kept.find(&mut run, plan, task));
         matches.clear();
         run.residual(kept.residual(residual), matches);
+        *beyond |= run.memo.beyond;
         if matches.is_empty() {
             return;
         }
@@ -469,6 +526,7 @@ impl<'r, 'e, E: Extract> Run<'r, 'e, E> {
                 }
                 Step::Look { column, asked, files } => {
                     let column = &self.program.columns[*column as usize];
+                    self.memo.beyond |= !self.program.table.term(column.term).of_record;
                     let Some(value) = self.value(column.term) else { continue };
                     let mut found = std::mem::take(&mut self.memo.found);
                     found.clear();
@@ -537,6 +595,7 @@ impl<'r, 'e, E: Extract> Run<'r, 'e, E> {
     fn decide(&mut self, id: PredicateId) -> bool {
         let program = self.program;
         let predicate = program.table.predicate(id);
+        self.memo.beyond |= !predicate.of_record;
         let Some(left) = self.value(predicate.left) else { return false };
         check(&predicate.check, predicate.multi, &left, self.arena, |id| self.value(id))
     }

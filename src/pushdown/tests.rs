@@ -8,7 +8,7 @@ use crate::event::record::EventRecord;
 use crate::event::synthetic::{EventSpec, Fd, Process, RecordBuf, Task, World};
 use crate::event::types::EventCode;
 use crate::event::view::PathView;
-use crate::filter::{Compiler, Matching, Program, RuleIndex, SyscallScheme, parse, reference};
+use crate::filter::{Compiler, EvalContext, Matching, Program, RuleIndex, SyscallScheme, parse, reference};
 use bumpalo::Bump;
 use proptest::prelude::*;
 use std::net::SocketAddr;
@@ -407,6 +407,42 @@ fn check(conditions: &[String], events: &[EventSpec]) -> Result<usize, TestCaseE
     Ok(stopped)
 }
 
+/// How often something had been met. Every event comes three times in each of two tasks.
+fn meet(conditions: &[String], events: &[EventSpec]) -> Result<usize, TestCaseError> {
+    let program = compile(conditions);
+    let (mut context, mut met) = (EvalContext::new(), 0);
+    let mut world = world();
+    for turn in 0..6 {
+        let (name, cwd) = if turn % 2 == 0 { ("cat", CWD) } else { ("other", "/etc") };
+        world.task(&Task::new(Process::new(10 + turn % 2, name, &[name])).cwd(cwd));
+        // A task comes back as another state of the slot; what is left of the rules is found when it is evaluated.
+        for spec in events.iter().chain(events) {
+            let (record, arena) = (record_of(&mut world, spec), Bump::new());
+            let event = world.view(&record);
+            if program.was_met(&event, &mut context) {
+                met += 1;
+                let matched = matching(conditions, &program, &world, &record);
+                prop_assert!(
+                    matched.is_empty(),
+                    "{:?} was met, and {:?} of {:?} hold for it",
+                    spec,
+                    matched,
+                    conditions
+                );
+                continue;
+            }
+            let mut matched = false;
+            for view in [event, event.with_paths(PathView::AsOpened)] {
+                program.evaluate(&view, &mut context, &arena, |_| matched = true);
+            }
+            if !matched {
+                program.meet(&event, &mut context);
+            }
+        }
+    }
+    Ok(met)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -423,6 +459,15 @@ proptest! {
     fn each_comparison_is_weakened(one in comparison(), events in prop::collection::vec(event(), 24..48)) {
         check(&[format!("evt.type exists and {one}")], &events)?;
         check(&[format!("evt.type in (open, openat, openat2, creat, read, connect) and {one}")], &events)?;
+    }
+
+    /// What the loop passes over because it was met before, whichever of two tasks did it then.
+    #[test]
+    fn what_was_met_no_rule_matches(
+        conditions in prop::collection::vec(condition(), 1..5),
+        events in prop::collection::vec(event(), 4..8),
+    ) {
+        meet(&conditions, &events)?;
     }
 
     /// Whatever the bytes are: the check ends, and what it accepts runs within its bounds.
@@ -452,15 +497,17 @@ fn enough_is_stopped() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
-    let (mut stopped, mut all) = (0, 0);
+    let (mut stopped, mut met, mut all) = (0, 0, 0);
     for _ in 0..200 {
         let condition =
             format!("evt.type in (open, openat) and {}", comparison().new_tree(&mut runner).unwrap().current());
         let events: Vec<_> = (0..20).map(|_| event().new_tree(&mut runner).unwrap().current()).collect();
-        stopped += check(&[condition], &events).unwrap();
+        stopped += check(std::slice::from_ref(&condition), &events).unwrap();
+        met += meet(&[condition], &events).unwrap();
         all += events.len();
     }
     assert!(stopped * 25 > all, "{stopped} of {all}");
+    assert!(met * 2 > all, "{met} of {all}");
 }
 
 #[test]

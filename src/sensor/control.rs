@@ -321,10 +321,11 @@ impl Finished {
         log::write(
             Level::Info,
             format_args!(
-                "statistics: {} events, {} task and {} exec records, {} wake-ups; {} events that no rule could match were \
+                "statistics: {} events, {} of them met before, {} task and {} exec records, {} wake-ups; {} events that no rule could match were \
                  not sent, {} by their task, {} by their arguments, {} by their paths or descriptors; lost {}; {} events \
                  without task, {} broken records, {} damaged places; {} alerts dropped",
                 c.events,
+                seen.met,
                 c.tasks,
                 c.execs,
                 c.wakeups,

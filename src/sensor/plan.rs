@@ -9,7 +9,7 @@ use crate::event::types::{self, EventCode};
 use crate::event::value::{Extract, FieldArg, FieldUse};
 use crate::event::{fields, statics};
 use crate::filter::format::{Format, Source};
-use crate::filter::scheme::CodeSet;
+use crate::filter::scheme::{CodeSet, Scheme};
 use crate::filter::{Matching, Program, RuleIndex, SyscallScheme};
 use crate::output::alert::{RuleForm, RuleParts, Style};
 use crate::output::limits::{Limit, Limited};
@@ -356,10 +356,21 @@ fn warn_of_silent_rules(
     let mut events: CodeSet = table::syscalls().iter().filter(is_call).map(|s| s.event).collect();
     types::codes_of_event("procexit").iter().for_each(|code| events.insert(code.0));
     let heard: HashSet<RuleIndex> = events.iter().flat_map(|code| program.rules_for(code)).collect();
+    let of_all = SyscallScheme.always();
     for index in running.iter().filter(|index| !heard.contains(index)) {
         let rule = loaded.rule(*index);
+        let listens = program.listening().iter().find(|(of, _)| of == index);
+        let named = listens.map_or(CodeSet::EMPTY, |(_, codes)| codes.difference(&of_all));
+        let captured = !named.intersection(&events).is_empty();
+        let why = match program.matching() {
+            _ if !captured && !named.is_empty() => "none of the events it names is captured",
+            Matching::First if captured => {
+                "its condition never holds, or always after that of a rule before it (rule_matching: first)"
+            }
+            _ => "its condition never holds",
+        };
         if rule.source == SOURCE {
-            warnings.push(format!("rule '{}' cannot fire: none of the events it names is captured", rule.name));
+            warnings.push(format!("rule '{}' cannot fire: {why}", rule.name));
         }
     }
 }

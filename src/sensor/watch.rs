@@ -60,6 +60,8 @@ pub struct Replacement {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     pub events: u64,
+    /// Events that were met before, in a task for which the same of the rules was left, without a match.
+    pub met: u64,
     /// Events whose task was not known: their fields about the task were missing.
     pub without_task: u64,
     /// Records that contradicted their own lengths.
@@ -70,24 +72,25 @@ pub struct Seen {
 
 /// What a loop has seen, as it told last; others may read it.
 #[derive(Debug, Default)]
-pub struct Published([AtomicU64; 4]);
+pub struct Published([AtomicU64; 5]);
 
 impl Published {
     fn set(&self, seen: Seen) {
-        let Seen { events, without_task, broken, damaged } = seen;
-        let words = self.0.iter().zip([events, without_task, broken, damaged]);
+        let Seen { events, met, without_task, broken, damaged } = seen;
+        let words = self.0.iter().zip([events, met, without_task, broken, damaged]);
         words.for_each(|(word, value)| word.store(value, Ordering::Relaxed));
     }
 
     pub fn get(&self) -> Seen {
-        let [events, without_task, broken, damaged] = self.0.each_ref().map(|word| word.load(Ordering::Relaxed));
-        Seen { events, without_task, broken, damaged }
+        let [events, met, without_task, broken, damaged] = self.0.each_ref().map(|word| word.load(Ordering::Relaxed));
+        Seen { events, met, without_task, broken, damaged }
     }
 }
 
 impl std::ops::AddAssign for Seen {
     fn add_assign(&mut self, other: Self) {
         self.events += other.events;
+        self.met += other.met;
         self.without_task += other.without_task;
         self.broken += other.broken;
         self.damaged += other.damaged;
@@ -193,8 +196,10 @@ impl Watch {
         self.seen.without_task += u64::from(event.task().is_none());
         self.matched.clear();
         let mut dead = program.is_known_dead(&event, &self.context);
-        let event = if dead { event } else { event.with_descriptor(&self.arena) };
-        if !dead {
+        let met = !dead && program.was_met(&event, &mut self.context);
+        self.seen.met += u64::from(met);
+        let event = if dead || met { event } else { event.with_descriptor(&self.arena) };
+        if !dead && !met {
             program.evaluate(&event, &mut self.context, &self.arena, |rule| self.matched.push(rule));
             dead = self.matched.is_empty() && program.is_known_dead(&event, &self.context);
         }
@@ -209,14 +214,18 @@ impl Watch {
             self.arena.reset();
             return;
         }
-        let two_paths = self.shared.path_views && event.paths_differ(&self.arena);
+        let two_paths = !met && self.shared.path_views && event.paths_differ(&self.arena);
         if two_paths {
             let opened = event.with_paths(PathView::AsOpened);
             self.matched_opened.clear();
             program.evaluate(&opened, &mut self.context, &self.arena, |rule| self.matched_opened.push(rule));
             join(&self.shared, record.head.code, &mut self.matched, &self.matched_opened);
         }
-        if !self.matched.is_empty() {
+        if self.matched.is_empty() {
+            if !dead && !met {
+                program.meet(&event, &mut self.context);
+            }
+        } else {
             let time = EventTime { ns: event.time(), utc_offset: self.host.clock.utc_offset };
             let other = event.with_paths(PathView::AsOpened);
             let opened = if two_paths { path(&other, &self.arena) } else { None };

@@ -16,10 +16,10 @@ use super::exec::DELETED;
 use super::flags;
 use super::params::{Family, Param, Source};
 use super::path;
-use super::record::{Address, EventRecord, FdRecord, Slot, SocketRecord};
+use super::record::{Address, Attachment, EventRecord, FdRecord, Slot, SocketRecord};
 use super::task::Tasks;
 use super::types::EventCode;
-use super::value::{Type, Versioned};
+use super::value::{Said, Type, Versioned};
 use super::view::{
     Arg, Descriptor, Ends, FdList, Gauge, Kind, Payload, Scene, Socket, Tuple, View, is_number, narrowed,
 };
@@ -284,6 +284,29 @@ impl Payload for Recorded<'_> {
 
     fn syscall(&self) -> u16 {
         self.record.head.sc
+    }
+
+    fn said<'a>(ev: &'a View<'_, Self>) -> Option<Said<'a>> {
+        let registers = ev.def?.registers?;
+        let head = ev.record().head;
+        let mut words = [0; 10];
+        words[0] = u64::from(head.code) | u64::from(head.sc) << 16 | u64::from(head.nr) << 32;
+        (words[1], words[2]) = (head.ret as u64, u64::from(head.flags));
+        for (n, word) in words[3..9].iter_mut().enumerate() {
+            *word = if registers.used >> n & 1 == 1 { head.args[n] } else { 0 };
+        }
+        let makes = |(_, open): &(u8, u8)| flags::creates_file(ev.register(*open) as u32);
+        if let Some((mode, _)) = registers.open_mode.filter(makes) {
+            words[3 + usize::from(mode)] = ev.register(mode);
+        }
+        // What does not start at the root starts where the task says.
+        let is_text = |kind: u8| matches!(u32::from(kind), abi::FSN_ATT_STR | abi::FSN_ATT_PATH);
+        let relative = |a: Attachment<'_>| is_text(a.head.kind) && a.data.first() != Some(&b'/');
+        if ev.record().attachments().any(relative) {
+            words[9] = ev.task?.stamp;
+            words[2] |= u64::from(head.h.slot) << 32;
+        }
+        Some(Said { words, bytes: ev.record().attached() })
     }
 
     fn is_exec_success(&self) -> bool {

@@ -29,7 +29,7 @@ use super::params::{self, EventDef, Family, Param};
 use super::path;
 use super::task::Task;
 use super::types::EventCode;
-use super::value::{Extract, FieldUse, Format, Type, Value, Versioned};
+use super::value::{Extract, FieldUse, Format, Said, Type, Value, Versioned};
 use crate::driver::abi;
 use crate::enrich::runtime::Described;
 use crate::enrich::users::{UNKNOWN, Users};
@@ -95,6 +95,10 @@ pub trait Payload: Copy {
     fn ret(&self) -> i64;
     /// Falco's number of the system call; 0 when none is known.
     fn syscall(&self) -> u16;
+    /// What the event says of itself, if that is all that its [`Depends::Record`](crate::event::value::Depends) fields follow from.
+    fn said<'a>(_ev: &'a View<'_, Self>) -> Option<Said<'a>> {
+        None
+    }
     /// A success of exec, which is reported by the new program.
     fn is_exec_success(&self) -> bool;
     /// A parameter's value in Falco's terms; None when it is missing.
@@ -319,6 +323,10 @@ impl<P: Payload> Extract for View<'_, P> {
 
     fn task(&self) -> Option<Versioned> {
         P::versioned(self)
+    }
+
+    fn said(&self) -> Option<Said<'_>> {
+        P::said(self)
     }
 
     fn number_format(&self, field: &FieldUse) -> Format {

@@ -69,6 +69,24 @@ fn rules_that_cannot_fire_are_named() {
 }
 
 #[test]
+fn it_is_said_why_a_rule_cannot_fire() {
+    let second = rule("evt.type = openat and proc.name = x", "x").replace("rule: r", "rule: s");
+    let why = |first: &str, all: bool| {
+        let plan = planned(&(rule(first, "x") + &second), |config| config.match_all = all);
+        plan.warnings.into_iter().find(|w| w.contains("cannot fire")).unwrap_or_default()
+    };
+    assert!(
+        why("evt.type = openat", false).starts_with("rule 's' cannot fire: its condition never holds, or always after")
+    );
+    assert_eq!(why("evt.type = openat", true), "");
+    // What stands for nothing in rules, and for everything.
+    assert_eq!(why("evt.type = openat and evt.num = 0", true), "rule 'r' cannot fire: its condition never holds");
+    assert!(why("evt.type = openat and evt.num >= 0", false).starts_with("rule 's' cannot fire: its condition never"));
+    assert_eq!(why("evt.type = openat and evt.num > 1", false), "");
+    assert!(why("evt.type = read", false).starts_with("rule 'r' cannot fire: none of the events"));
+}
+
+#[test]
 fn features_follow_conditions_and_outputs() {
     let features = |condition: &str, output: &str| planned(&rule(condition, output), |_| {}).driver.features;
     let (env, data, base) = (abi::FSN_CAP_ENV, abi::FSN_CAP_DATA, abi::FSN_CAP_LINEAGE);
