@@ -187,7 +187,7 @@ impl Watch {
         if !wanted && !recorded(&self.tap) {
             return;
         }
-        let event = LiveEvent::of_ring(record, &self.tasks, &self.host, self.seen.events, previous);
+        let mut event = LiveEvent::of_ring(record, &self.tasks, &self.host, self.seen.events, previous);
         if !wanted {
             self.tap.iter_mut().for_each(|tap| tap.event(&event, self.host.cpu));
             return;
@@ -198,8 +198,8 @@ impl Watch {
         let mut dead = program.is_known_dead(&event, &self.context);
         let met = !dead && program.was_met(&event, &mut self.context);
         self.seen.met += u64::from(met);
-        let event = if dead || met { event } else { event.with_descriptor(&self.arena) };
         if !dead && !met {
+            event = event.with_descriptor(&self.arena);
             program.evaluate(&event, &mut self.context, &self.arena, |rule| self.matched.push(rule));
             dead = self.matched.is_empty() && program.is_known_dead(&event, &self.context);
         }
