@@ -6,7 +6,7 @@ use super::alert::Alert;
 use super::config::keys::{Key, Type, variable};
 use super::config::{Config, Problem, Sources, all_keys, load};
 use super::forward::{Context, KINDS, Kind, Work, kind};
-use super::run::{Hub, StartError, directory, limits, outputs};
+use super::run::{Hub, StartError, directory, limits, outputs, shared_store};
 use super::spool::Spool;
 use super::spool::users::{Role, User};
 use super::tls::Tls;
@@ -157,6 +157,7 @@ fn act(options: &Options, level: &str) -> Result<ExitCode, String> {
         Some(Command::Config(_)) => runtime.block_on(async {
             super::enrich::Enrich::new(&config.core).map_err(|problems| lines(&problems))?;
             outputs(&config, &tls).map_err(|problems| lines(&problems))?;
+            shared_store(&config.core, &tls).map_err(|problems| lines(&problems))?;
             let names: Vec<_> = config.instances.iter().map(|instance| instance.name.as_str()).collect();
             print(&format!("the configuration is valid; outputs: {}\n", names.join(", ")));
             Ok(ExitCode::SUCCESS)

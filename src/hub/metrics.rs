@@ -47,6 +47,9 @@ pub struct Metrics {
     pub removed: IntCounter,
     pub dead_letters_removed: IntCounter,
     pub full: IntGauge,
+    pub store_used: IntGauge,
+    pub store_limit: IntGauge,
+    pub store_removed: IntCounter,
     counts: Vec<Box<dyn Counts>>,
 }
 
@@ -143,6 +146,9 @@ impl Metrics {
                 "falco_hub_dead_letters_removed_total",
                 "Dead letters removed with their alerts: an output never got them",
             )?,
+            store_used: int_gauge("falco_hub_store_bytes", "Size of the alerts in the shared store")?,
+            store_limit: int_gauge("falco_hub_store_limit_bytes", "Size at which the oldest of them are removed")?,
+            store_removed: counter("falco_hub_store_removed_total", "Alerts this hub removed from the shared store")?,
             latency,
             event_series: Mutex::default(),
             event_fields,

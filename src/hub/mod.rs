@@ -1,8 +1,8 @@
 //! falco-hub: receives alerts, keeps them, forwards them.
 //!
 //! Rooms, in the direction an alert goes: [`input`] takes it, [`enrich`] completes it, [`spool`] keeps it on disk,
-//! [`forward`] brings it to every output, [`ui`] shows it. [`config`] is Falcosidekick's. An ordinary tokio service; the sensor needs
-//! nothing of it. Invariant: an alert is answered with 200 only after it is on disk.
+//! [`forward`] brings it to every output, [`ui`] shows it, which [`store`] finds it for. [`config`] is Falcosidekick's. An
+//! ordinary tokio service; the sensor needs nothing of it. Invariant: an alert is answered with 200 only after it is on disk.
 
 pub mod alert;
 pub mod command;
@@ -12,8 +12,10 @@ pub mod forward;
 pub mod input;
 pub mod json;
 pub mod metrics;
+pub mod postgresql;
 pub mod run;
 pub mod spool;
+pub mod store;
 pub mod template;
 pub mod tls;
 pub mod ui;

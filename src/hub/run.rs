@@ -11,6 +11,7 @@ use super::input::{Input, MEMORY, router};
 use super::metrics::{Counts, Metrics};
 use super::spool::users::Role;
 use super::spool::{Limits, Spool, SpoolError};
+use super::store::{Store, StoreError, postgresql};
 use super::tls::{self, Files, Tls};
 use super::ui::{self, Login, Output, Ui};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -28,6 +29,8 @@ pub enum StartError {
     Listen { address: String, error: std::io::Error },
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -82,11 +85,18 @@ pub fn directory_of(core: &Section) -> PathBuf {
 
 /// Limits of the spool of a configuration.
 pub fn limits(config: &Config) -> Limits {
+    let outputs = config.instances.iter().filter(|i| i.kind.forwards()).map(|i| i.name.clone());
+    let store = postgresql::is_configured(&config.core).then(|| postgresql::NAME.to_owned());
     Limits {
         size: config.core.int("hub.maxsize").max(1),
         retention: config.core.duration("hub.retention"),
-        outputs: config.instances.iter().filter(|i| i.kind.forwards()).map(|i| i.name.clone()).collect(),
+        outputs: outputs.chain(store).collect(),
     }
+}
+
+/// What is wrong with the configuration of a shared store, if there is one.
+pub fn shared_store(core: &Section, tls: &Tls) -> Result<Option<postgresql::Settings>, Vec<Problem>> {
+    postgresql::Settings::new(core, tls).map_err(|error| vec![problem(postgresql::NAME, error)])
 }
 
 /// A hub that runs.
@@ -108,6 +118,7 @@ impl Hub {
         let tls = Tls::new(core);
         let made = outputs(config, &tls).map_err(StartError::Config)?;
         let enrich = Enrich::new(core).map_err(StartError::Config)?;
+        let shared_store = shared_store(core, &tls).map_err(StartError::Config)?;
         let bound = bind(config).await?;
         let page_listener = bind_page(config).await?;
         let metrics = Arc::new(Metrics::new(core, made.counts)?);
@@ -123,14 +134,30 @@ impl Hub {
 
         let (stop, stopped) = watch::channel(false);
         let (mut shared, mut workers, mut shown) = (Vec::new(), Vec::new(), Vec::new());
+        let mut targets = Vec::new();
         for (instance, forward) in made.forwards {
             let status = Status { name: instance.name.clone(), kind: instance.kind.section, ..Status::default() };
-            let status: Shared = Arc::new(Mutex::new(status));
-            shared.push(status.clone());
             let (forward, route): (Arc<dyn Forward>, _) = (forward.into(), Route::new(&instance.settings));
-            shown.push(Output { status: status.clone(), forward: forward.clone(), route: route.clone() });
-            let target = Target { name: instance.name, destination: instance.kind.destination, forward, route, status };
-            let worker = Worker::new(target, Policy::new(core), spool.clone(), metrics.clone());
+            let (name, destination, status) = (instance.name, instance.kind.destination, Arc::new(Mutex::new(status)));
+            targets.push((Target { name, destination, forward, route, status }, Policy::new(core)));
+        }
+        let store = Store::new(shared_store, &spool)?;
+        if let Store::Shared(server) = &store {
+            let name = postgresql::NAME;
+            // What was received before there was a shared store goes there too.
+            spool.from_the_first(name).await?;
+            let status = Arc::new(Mutex::new(Status { name: name.to_owned(), kind: name, ..Status::default() }));
+            let (forward, route) = (server.clone() as Arc<dyn Forward>, Route::default());
+            let target = Target { name: name.to_owned(), destination: name, forward, route, status };
+            targets.push((target, Policy::new(core).without_dead_letters_by_age()));
+            workers.push(tokio::spawn(server.clone().tend(metrics.clone(), stopped.clone())));
+            tracing::info!("alerts are brought to, and shown from, PostgreSQL at {}", server.server());
+        }
+        for (target, policy) in targets {
+            let (status, forward, route) = (target.status.clone(), target.forward.clone(), target.route.clone());
+            shared.push(status.clone());
+            shown.push(Output { status, forward, route });
+            let worker = Worker::new(target, policy, spool.clone(), metrics.clone());
             workers.push(tokio::spawn(worker.await?.run(stopped.clone())));
         }
         let enabled: Vec<_> = config.instances.iter().map(|instance| instance.name.as_str()).collect();
@@ -168,6 +195,7 @@ impl Hub {
             }
             let ui = Ui {
                 spool: spool.clone(),
+                store,
                 input,
                 outputs: shown,
                 login: Login::new(anonymous, secure),

@@ -1,11 +1,12 @@
 //! Brokers, a database and a mail server on loopback, where they are installed (`scripts/deps hub`).
 
+use crate::postgresql::{PASSWORD, Server};
 use crate::process::{Hub, Process, alert, free_port, number, wait_until};
 use amqprs::channel::{BasicGetArguments, QueueDeclareArguments};
 use amqprs::connection::{Connection, OpenConnectionArguments};
 use serde_json::{Value, json};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -197,60 +198,14 @@ fn rabbitmq_confirms_each_message() {
     });
 }
 
-/// Where PostgreSQL's programs are.
-fn postgres_programs() -> Option<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-    versions.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).find(|path| path.join("initdb").exists())
-}
-
 #[test]
 fn postgresql_gets_rows() {
-    let Some(programs) = postgres_programs() else {
-        println!("skipped: postgresql is not installed (scripts/deps hub)");
-        return;
-    };
-    let directory = tempfile::tempdir().expect("directory");
-    let data = directory.path().join("data");
-    let program = |name: &str| programs.join(name).display().to_string();
-    // It does not run as root.
-    let root = nix::unistd::geteuid().is_root();
-    let prefix: Vec<String> = match root {
-        true => ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"].map(str::to_owned).to_vec(),
-        false => vec!["env".to_owned()],
-    };
-    if root {
-        assert!(Command::new("chown").arg("postgres").arg(directory.path()).status().expect("chown").success());
-    }
-    std::fs::write(directory.path().join("password"), "p'w\n").expect("written");
-    let data_text = data.display().to_string();
-    let password_file = format!("--pwfile={}", directory.path().join("password").display());
-    let initdb = program("initdb");
-    let made = Command::new(&prefix[0])
-        .args(&prefix[1..])
-        .args([&*initdb, "-D", &data_text, "-U", "postgres", "-A", "scram-sha-256", &password_file, "-N", "-E", "UTF8"])
-        .output()
-        .expect("initdb");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let port = free_port();
-    let port_text = port.to_string();
-    let (server, sockets) = (program("postgres"), directory.path().display().to_string());
-    let arguments = [&server, "-D", &data_text, "-p", &port_text, "-h", "127.0.0.1", "-k", &sockets, "-F"];
-    let arguments: Vec<&str> = prefix[1..].iter().map(String::as_str).chain(arguments).collect();
-    let Some(_server) = Process::start(&prefix[0], &arguments, &directory.path().join("log")) else {
-        return;
-    };
-    let psql = |text: &str| {
-        let out = Command::new(program("psql"))
-            .args(["-h", "127.0.0.1", "-p", &port_text, "-U", "postgres", "-At", "-c", text])
-            .env("PGPASSWORD", "p'w")
-            .output()
-            .expect("psql");
-        String::from_utf8_lossy(&out.stdout).trim().to_owned()
-    };
-    wait_until("postgres", SOON, || psql("select 1") == "1");
+    let Some(server) = Server::started() else { return };
+    let port = server.port;
+    let psql = |text: &str| server.psql("postgres", text);
     let hub = Hub::started(&json!({
         "hub": quick(), "customfields": {"Team": "it's \"red\"", "a.b": "x"},
-        "timescaledb": {"host": "127.0.0.1", "port": port, "password": "p'w", "database": "postgres"},
+        "timescaledb": {"host": "127.0.0.1", "port": port, "password": PASSWORD, "database": "postgres"},
     }));
     post(&hub, 0..30);
     wait_until("the missing table is told", SOON, || {

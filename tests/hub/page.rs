@@ -47,6 +47,11 @@ impl Page {
         (status, value)
     }
 
+    /// The header's value of the operator.
+    pub fn authorization(&self) -> &str {
+        &self.authorization
+    }
+
     pub fn get(&self, path: &str) -> Value {
         let (status, value) = self.ask("GET", path, "");
         assert_eq!(status, 200, "{path}: {value}");

@@ -3,6 +3,8 @@
 //! From this table and those of the outputs come the reader, the environment variables, `falco-hub config keys` and
 //! docs/hub-configuration.md. A key that is in no table does not exist.
 
+use crate::hub::postgresql::{SSL_MODE_MEANING, SSL_MODES};
+
 /// What a key's value is, and how it is written in an environment variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
@@ -117,6 +119,21 @@ pub const CORE: &[Key] = &[
     Key::new("hub.retrymin", Duration(Unit::Milliseconds), "1s", "first pause before another attempt"),
     Key::new("hub.retrymax", Duration(Unit::Milliseconds), "5m", "longest pause before another attempt"),
     Key::new("hub.timeout", Duration(Unit::Milliseconds), "30s", "time an attempt may take"),
+    Key::text("hub.name", "", "what this hub is called in a store that several share; the host's name when empty"),
+    Key::text(
+        "hub.postgresql.host",
+        "",
+        "server of a store that several hubs share; a path is the directory of its unix socket; without it the page \
+         shows what this hub received",
+    ),
+    Key::int("hub.postgresql.port", "5432", "its port"),
+    Key::text("hub.postgresql.user", "falco_hub", "user"),
+    Key::secret("hub.postgresql.password", "its password"),
+    Key::text("hub.postgresql.database", "falco_hub", "name of the database"),
+    Key::new("hub.postgresql.sslmode", SSL_MODES, "verify-full", SSL_MODE_MEANING),
+    Key::flag("hub.postgresql.mutualtls", "false", "present the client certificate of mutualtlsclient"),
+    Key::new("hub.postgresql.maxsize", Size, "20GiB", "size of the alerts in the shared store at which the oldest go"),
+    Key::new("hub.postgresql.retention", Duration(Unit::Seconds), "30d", "age at which they go; 0 keeps them"),
 ];
 
 /// What every instance of an output has.

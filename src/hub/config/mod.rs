@@ -363,7 +363,7 @@ impl Reader<'_> {
                 self.problem(item.mark, format!("outputs: an instance of '{}' needs '{word}', its name", kind.section));
                 continue;
             }
-            if instances.iter().any(|other| other.name == name) {
+            if name == super::store::postgresql::NAME || instances.iter().any(|other| other.name == name) {
                 self.problem(item.mark, format!("outputs: the name '{name}' is taken: names must differ"));
                 continue;
             }

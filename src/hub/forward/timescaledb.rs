@@ -5,14 +5,13 @@
 use super::{Batch, Context, Failure, Forward, Kind, Work};
 use crate::hub::alert::Alert;
 use crate::hub::config::keys::{Key, Type};
+use crate::hub::postgresql::{SSL_MODE_MEANING, SSL_MODES, Server, refuses_data};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::Client;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{Format, IsNull, ToSql};
-use tokio_postgres::{Client, Config};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub const KIND: Kind = Kind {
     section: "timescaledb",
@@ -28,20 +27,14 @@ pub const KIND: Kind = Kind {
         Key::new("password", Type::Secret, "postgres", "its password"),
         Key::text("database", "falcosidekick", "name of the database"),
         Key::text("hypertablename", "falcosidekick_events", "name of the table"),
-        Key::new(
-            "sslmode",
-            Type::Choice(&["prefer", "disable", "require", "verify-full"]),
-            "prefer",
-            "whether TLS is spoken; only verify-full verifies the server's certificate (ours)",
-        ),
+        Key::new("sslmode", SSL_MODES, "prefer", SSL_MODE_MEANING),
     ]],
     shared: &[],
     work: Work::Forward(make),
 };
 
 struct TimescaleDb {
-    config: Config,
-    tls: MakeRustlsConnect,
+    server: Server,
     table: String,
     /// Fields that are columns.
     fields: Vec<String>,
@@ -66,22 +59,6 @@ fn make(context: &Context) -> Result<Box<dyn Forward>, String> {
     if !table.split('.').all(is_word) {
         return Err(format!("hypertablename: '{table}' is not the name of a table"));
     }
-    let port = u16::try_from(settings.int("port")).map_err(|_| "port: it must be 1 to 65535".to_owned())?;
-    let mode = settings.text("sslmode");
-    let mut config = Config::new();
-    config
-        .host(settings.text("host"))
-        .port(port)
-        .user(settings.text("user"))
-        .password(settings.text("password"))
-        .dbname(settings.text("database"))
-        .application_name("falco-hub")
-        .connect_timeout(Duration::from_secs(10))
-        .ssl_mode(match mode {
-            "disable" => SslMode::Disable,
-            "require" | "verify-full" => SslMode::Require,
-            _ => SslMode::Prefer,
-        });
     let core = context.core;
     let mut fields = Vec::new();
     for (name, _) in core.map("customfields").iter().chain(core.map("templatedfields")) {
@@ -90,8 +67,7 @@ fn make(context: &Context) -> Result<Box<dyn Forward>, String> {
         }
     }
     Ok(Box::new(TimescaleDb {
-        config,
-        tls: MakeRustlsConnect::new(context.tls.client(mode == "verify-full", false, None)?),
+        server: Server::new(settings, "", context.tls)?,
         table: table.to_owned(),
         fields,
         client: Mutex::new(None),
@@ -156,13 +132,7 @@ pub fn row(table: &str, fields: &[String], alert: &Alert) -> (String, Vec<(Strin
 
 impl TimescaleDb {
     async fn connect(&self) -> Result<Client, Failure> {
-        let down = |error: tokio_postgres::Error| Failure::down(super::http::causes(&error));
-        let (client, connection) = self.config.connect(self.tls.clone()).await.map_err(down)?;
-        tokio::spawn(async move {
-            // It ends with the client, or its error is the client's next one.
-            let _ = connection.await;
-        });
-        Ok(client)
+        self.server.connect().await.map_err(Failure::down)
     }
 
     async fn insert(&self, client: &Client, alert: &Alert) -> Result<(), Failure> {
@@ -174,9 +144,7 @@ impl TimescaleDb {
             Err(error) => {
                 let what = super::http::causes(&error);
                 // Data that does not fit, and constraints, are the alert's own.
-                let own =
-                    error.code().is_some_and(|code| code.code().starts_with("22") || code.code().starts_with("23"));
-                Err(if own { Failure::Refused(what) } else { Failure::down(what) })
+                Err(if refuses_data(&error) { Failure::Refused(what) } else { Failure::down(what) })
             }
         }
     }

@@ -19,8 +19,8 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
-/// Which alerts an instance gets.
-#[derive(Clone, Debug)]
+/// Which alerts an instance gets; by default all.
+#[derive(Clone, Debug, Default)]
 pub struct Route {
     minimum: Priority,
     only: Match,
@@ -65,6 +65,11 @@ impl Policy {
             dead_letter_after: core.duration("hub.deadletterafter"),
             refusals: u32::try_from(core.int("hub.refusals")).unwrap_or(1).max(1),
         }
+    }
+
+    /// However long the receiver is away.
+    pub fn without_dead_letters_by_age(self) -> Policy {
+        Policy { dead_letter_after: Duration::MAX, ..self }
     }
 
     /// Doubled with every attempt, and between half and all of it, so that outputs do not come in step.

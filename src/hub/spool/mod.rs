@@ -6,7 +6,6 @@
 //! Invariants: an alert that `append` confirmed survives any crash; an alert is removed only when every output that is
 //! configured has settled it; when the size is reached and nothing may be removed, `append` refuses.
 
-pub mod query;
 mod schema;
 pub mod users;
 mod writer;
@@ -99,6 +98,27 @@ pub struct Stored {
     pub alert: Arc<Alert>,
 }
 
+/// How an output stands to an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    pub output: String,
+    /// Up to there everything is settled.
+    pub cursor: Seq,
+    /// Alerts up to there were never for the output.
+    pub start: Seq,
+    pub held: Option<HeldState>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldState {
+    pub attempts: i64,
+    /// Milliseconds since 1970.
+    pub due: i64,
+    pub dead: bool,
+    pub error: String,
+}
+
+type Write = Box<dyn FnOnce(&Connection) -> rusqlite::Result<usize> + Send>;
 type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 
 enum Command {
@@ -124,8 +144,8 @@ enum Command {
     },
     /// Dead letters of an output are due again at once.
     Revive(String, Reply<usize>),
-    /// Something of the query module that changes alerts.
-    Change(query::Change, Reply<usize>),
+    /// Changes rows that no cursor depends on; says how many.
+    Write(Write, Reply<usize>),
     /// Answers when everything before it is on disk.
     Flush(Reply<()>),
     /// Nothing to write: a chance to remove what is too old.
@@ -230,6 +250,16 @@ impl Spool {
                 Ok(seq)
             }
         }
+    }
+
+    /// An output that is new is to get everything that is kept, not only what comes next.
+    pub async fn from_the_first(self: &Arc<Self>, output: &str) -> Result<(), SpoolError> {
+        let name = output.to_owned();
+        self.write(move |connection| {
+            connection.execute("INSERT OR IGNORE INTO cursors (output, seq, start) VALUES (?1, 0, 0)", [name])
+        })
+        .await
+        .map(drop)
     }
 
     pub async fn set_cursor(&self, output: &str, seq: Seq) -> Result<(), SpoolError> {
@@ -343,9 +373,42 @@ impl Spool {
         self.ask(|reply| Command::Revive(output, reply)).await
     }
 
-    /// Changes alerts as [`query`] says. Returns how many.
-    pub async fn change(&self, change: query::Change) -> Result<usize, SpoolError> {
-        self.ask(|reply| Command::Change(change, reply)).await
+    /// Changes rows that no cursor depends on: users, acknowledgements, what is deleted. Returns how many.
+    pub async fn write(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<usize> + Send + 'static,
+    ) -> Result<usize, SpoolError> {
+        self.ask(|reply| Command::Write(Box::new(change), reply)).await
+    }
+
+    /// The number of an alert that is still here.
+    pub async fn seq_of(self: &Arc<Self>, uuid: &str) -> Result<Option<Seq>, SpoolError> {
+        let uuid = uuid.to_owned();
+        self.with_reader(move |connection| {
+            let sql = "SELECT seq FROM alerts WHERE uuid = ?1";
+            Ok(connection.prepare_cached(sql)?.query_row([uuid], |row| row.get(0)).optional()?)
+        })
+        .await
+    }
+
+    /// How every output that ever had a cursor stands to an alert.
+    pub async fn deliveries(self: &Arc<Self>, seq: Seq) -> Result<Vec<Delivery>, SpoolError> {
+        self.with_reader(move |connection| {
+            let sql = "SELECT cursors.output, cursors.seq, start, attempts, due, dead, error FROM cursors \
+                       LEFT JOIN held ON held.output = cursors.output AND held.seq = ?1 ORDER BY cursors.output";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(params![seq], |row| {
+                let held = match row.get::<_, Option<i64>>(3)? {
+                    Some(attempts) => {
+                        Some(HeldState { attempts, due: row.get(4)?, dead: row.get(5)?, error: row.get(6)? })
+                    }
+                    None => None,
+                };
+                Ok(Delivery { output: row.get(0)?, cursor: row.get(1)?, start: row.get(2)?, held })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
     }
 
     /// Returns when everything that was asked for is on disk.

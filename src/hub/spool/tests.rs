@@ -1,7 +1,11 @@
 //! The spool alone: what is kept, what is removed, what is found again.
 
-use super::query::{Change, Filter, Group};
 use super::*;
+use crate::hub::store::{Filter, Store};
+
+async fn count(spool: &Arc<Spool>) -> i64 {
+    Store::Own(spool.clone()).count(Filter::default()).await.expect("count")
+}
 
 fn alert(rule: &str, text: &str) -> Arc<Alert> {
     let mut alert = Alert::test();
@@ -75,7 +79,7 @@ async fn only_what_every_output_settled_is_removed() {
         assert!(kept < 10_000, "the size bounds it");
     };
     assert!(matches!(refused, SpoolError::Full), "{refused}");
-    assert_eq!(spool.count(Filter::default()).await.expect("count"), kept, "nothing was removed");
+    assert_eq!(count(&spool).await, kept, "nothing was removed");
     // One output is behind, the other has a single alert aside.
     spool.set_cursor("a", kept).await.expect("set");
     spool.set_cursor("b", kept / 2).await.expect("set");
@@ -106,56 +110,5 @@ async fn retention_by_age() {
     let gone = tokio::time::timeout(Duration::from_secs(20), state.wait_for(|state| state.removed == 2)).await;
     assert!(gone.is_ok(), "the first two go, the third is not settled");
     assert_eq!(spool.state().borrow().dead_letters_removed, 1);
-    assert_eq!(spool.count(Filter::default()).await.expect("count"), 1);
-}
-
-#[tokio::test]
-async fn questions() {
-    let directory = tempfile::tempdir().expect("directory");
-    let spool = Spool::open(directory.path(), limits(&[])).expect("opens");
-    let one = alert("Shell \"in\" container", "a shell was spawned (été)");
-    let alerts = vec![one.clone(), alert("Other", "write below etc"), alert("Other", "nothing")];
-    spool.append(alerts).await.expect("kept");
-    let count = async |filter: Filter| spool.count(filter).await.expect("count");
-    assert_eq!(count(Filter::default()).await, 3);
-    assert_eq!(count(Filter { rules: vec!["Other".to_owned()], ..Filter::default() }).await, 2);
-    assert_eq!(count(Filter { not_rules: vec!["Other".to_owned()], ..Filter::default() }).await, 1);
-    for (text, expected) in
-        [("spawn", 1), ("below etc", 1), ("below nothing", 0), ("falcosidekick", 3), ("ete", 1), ("\" OR *", 0)]
-    {
-        assert_eq!(count(Filter { text: text.to_owned(), ..Filter::default() }).await, expected, "{text}");
-    }
-    let fields = vec![("proc.name".to_owned(), "falcosidekick".to_owned())];
-    assert_eq!(count(Filter { fields, tags: vec!["test".to_owned()], ..Filter::default() }).await, 3);
-    let at = one.time.nanoseconds();
-    assert_eq!(count(Filter { from: Some(at), to: Some(at + 1), ..Filter::default() }).await, 1);
-    let by = async |group| spool.count_by(group, Filter::default()).await.expect("counts");
-    assert_eq!(by(Group::Rule).await["Other"], 2);
-    assert_eq!(by(Group::Tags).await["example"], 3);
-    assert_eq!(by(Group::Priority).await["Debug"], 3);
-    let page = spool.search(Filter::default(), 1, 1).await.expect("found");
-    assert_eq!(page.len(), 1);
-    let width = 1_000_000_000_000_000;
-    let overview = spool.overview(Filter::default(), Group::ALL.to_vec(), Some(width)).await.expect("counted");
-    assert_eq!(overview.all, 3);
-    for (timeline, group) in overview.timelines.iter().zip(Group::ALL) {
-        assert!(timeline.keys().all(|start| start % width == 0));
-        let sum: i64 = timeline.values().flat_map(|counts| counts.values()).sum();
-        assert_eq!(sum, if group == Group::Tags { 6 } else { 3 }, "{group:?}");
-        let all = spool.overview(Filter::default(), vec![group], None).await.expect("counted");
-        assert_eq!(all.groups[0], overview.groups[Group::ALL.iter().position(|g| *g == group).expect("one of all")]);
-    }
-
-    let uuid = one.uuid.clone();
-    let by = "someone".to_owned();
-    let acknowledge = Change::Acknowledge { uuid: uuid.clone(), by, note: "fine".to_owned() };
-    assert_eq!(spool.change(acknowledge).await.expect("changed"), 1);
-    let found = spool.by_uuid(&uuid).await.expect("found").expect("there");
-    assert_eq!(found.acknowledged.map(|a| a.note), Some("fine".to_owned()));
-    assert_eq!(found.body, one.line());
-    assert_eq!(count(Filter { acknowledged: Some(false), ..Filter::default() }).await, 2);
-    assert_eq!(spool.change(Change::Delete { uuid: uuid.clone() }).await.expect("changed"), 1);
-    assert_eq!(spool.change(Change::Delete { uuid: uuid.clone() }).await.expect("changed"), 0);
-    assert_eq!(spool.by_uuid(&uuid).await.expect("asked"), None);
-    assert_eq!(count(Filter { text: "spawned".to_owned(), ..Filter::default() }).await, 0);
+    assert_eq!(count(&spool).await, 1);
 }

@@ -3,7 +3,6 @@
 //! Passwords are kept as argon2id's hashes. Hashing takes a good part of a second and 19 MiB, both on purpose: callers do
 //! it outside of the runtime's threads, few at a time.
 
-use super::query::Change;
 use super::{Spool, SpoolError};
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
@@ -109,12 +108,19 @@ impl Spool {
     }
 
     pub async fn set_user(&self, user: User) -> Result<(), SpoolError> {
-        self.change(Change::User(user)).await.map(drop)
+        self.write(move |connection| {
+            let sql = "INSERT OR REPLACE INTO users (name, role, hash) VALUES (?1, ?2, ?3)";
+            connection.execute(sql, (user.name, user.role.name(), user.hash))
+        })
+        .await
+        .map(drop)
     }
 
     /// True when there was one.
     pub async fn remove_user(&self, name: &str) -> Result<bool, SpoolError> {
-        Ok(self.change(Change::RemoveUser(name.to_owned())).await? > 0)
+        let name = name.to_owned();
+        let removed = self.write(move |connection| connection.execute("DELETE FROM users WHERE name = ?1", [name]));
+        Ok(removed.await? > 0)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::{Command, Limits, RECENT, Reply, SpoolError, State, Stored, now};
 use crate::hub::alert::Alert;
-use crate::hub::json::Json;
+use crate::hub::store::{Label, words};
 use rusqlite::{Connection, params};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -150,8 +150,8 @@ impl Writer {
                     let number = self.connection.prepare_cached(sql)?.execute(params![output, now()])?;
                     answers.push(after_commit(reply, number));
                 }
-                Command::Change(change, reply) => {
-                    let number = change.apply(&self.connection)?;
+                Command::Write(change, reply) => {
+                    let number = change(&self.connection)?;
                     answers.push(after_commit(reply, number));
                 }
                 Command::Flush(reply) => answers.push(after_commit(reply, ())),
@@ -230,14 +230,13 @@ impl Writer {
 }
 
 fn insert(connection: &Connection, alert: &Alert, received: i64) -> rusqlite::Result<i64> {
-    let mut tags = alert.sorted_tags();
-    tags.dedup();
+    let Label { priority, rule, source, hostname, tags } = Label::of(alert);
     let sql = "INSERT INTO labels (priority, rule, source, hostname, tags, alerts) VALUES (?1, ?2, ?3, ?4, ?5, 1) \
                ON CONFLICT DO UPDATE SET alerts = alerts + 1 RETURNING id";
     let tags = serde_json::json!(tags).to_string();
     let label: i64 = connection
         .prepare_cached(sql)?
-        .query_row(params![alert.priority as i64, alert.rule, alert.source, alert.hostname, tags], |row| row.get(0))?;
+        .query_row(params![priority as i64, rule, source, hostname, tags], |row| row.get(0))?;
     let sql = "INSERT INTO alerts (uuid, time, received, label, body) VALUES (?1, ?2, ?3, ?4, ?5)";
     connection.prepare_cached(sql)?.execute(params![
         alert.uuid,
@@ -247,16 +246,7 @@ fn insert(connection: &Connection, alert: &Alert, received: i64) -> rusqlite::Re
         alert.line(),
     ])?;
     let seq = connection.last_insert_rowid();
-    let mut text = format!("{}\n{}\n{}\n{}", alert.output, alert.rule, alert.hostname, alert.tags.join(" "));
-    for (name, value) in &alert.output_fields {
-        text.push('\n');
-        text.push_str(name);
-        text.push(' ');
-        match value {
-            Json::String(value) => text.push_str(value),
-            value => text.push_str(&value.to_string()),
-        }
-    }
+    let text = words::text(alert);
     connection.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?.execute(params![seq, text])?;
     Ok(seq)
 }

@@ -5,7 +5,7 @@ use super::login::{Operator, Viewer};
 use super::outputs::delivery;
 use super::{Answer, Failed, Shared, answer, in_json};
 use crate::hub::alert::{self, Alert};
-use crate::hub::spool::query::{Change, Filter, Found};
+use crate::hub::store::{Change, Filter, Found};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -21,7 +21,11 @@ const NEIGHBOURS_WITHIN_MINUTES: i64 = 10;
 /// The alert's own JSON, digit by digit, with what the hub knows of it.
 pub fn shown(found: &Found) -> String {
     let acknowledged = found.acknowledged.as_ref().map(|a| json!({"at": a.at, "by": a.by, "note": a.note}));
-    let ours = json!({"seq": found.seq, "received": found.received, "acknowledged": acknowledged}).to_string();
+    let mut ours = json!({"seq": found.seq, "received": found.received, "acknowledged": acknowledged});
+    if let Some(hub) = &found.hub {
+        ours["hub"] = json!(hub);
+    }
+    let ours = ours.to_string();
     let body = found.body.strip_suffix('}').unwrap_or(&found.body);
     format!("{body},{}", &ours[1..])
 }
@@ -32,8 +36,8 @@ pub fn list(found: &[Found]) -> String {
 
 pub async fn search(State(ui): Shared, _: Viewer, ask: Ask) -> Answer {
     let skip = (ask.page - 1).saturating_mul(ask.limit);
-    let found = ui.spool.search(ask.filter.clone(), skip, ask.limit).await?;
-    let all = ui.spool.count(ask.filter).await?;
+    let found = ui.store.search(ask.filter.clone(), skip, ask.limit).await?;
+    let all = ui.store.count(ask.filter).await?;
     let returned = found.len();
     let statistics = json!({"returned": returned, "all": all});
     let text = format!("{{\"results\":{},\"statistics\":{statistics}}}", list(&found));
@@ -48,13 +52,19 @@ fn gone() -> Failed {
     Failed::new(StatusCode::NOT_FOUND, "there is no such alert (any more)")
 }
 
-/// An alert, and how every output stands to it.
+/// An alert, and how every output stands to it. Outputs are those of the hub that received it: in a shared store others
+/// know nothing of them, and neither does that hub when its spool has no room for the alert any more.
 pub async fn one(State(ui): Shared, _: Viewer, Path(uuid): Path<String>) -> Answer {
-    let found = ui.spool.by_uuid(&uuid).await?.ok_or_else(gone)?;
+    let found = ui.store.by_uuid(&uuid).await?.ok_or_else(gone)?;
     let alert = decoded(&found)?;
-    let deliveries = ui.spool.deliveries(found.seq).await?;
-    let outputs: Vec<_> = ui.outputs.iter().map(|output| delivery(output, found.seq, &alert, &deliveries)).collect();
-    Ok(in_json(format!("{{\"event\":{},\"outputs\":{}}}", shown(&found), json!(outputs))))
+    let outputs = match ui.spool.seq_of(&uuid).await? {
+        None => json!(null),
+        Some(seq) => {
+            let deliveries = ui.spool.deliveries(seq).await?;
+            json!(ui.outputs.iter().map(|output| delivery(output, seq, &alert, &deliveries)).collect::<Vec<_>>())
+        }
+    };
+    Ok(in_json(format!("{{\"event\":{},\"outputs\":{}}}", shown(&found), outputs)))
 }
 
 fn decoded(found: &Found) -> Result<Alert, Failed> {
@@ -64,7 +74,7 @@ fn decoded(found: &Found) -> Result<Alert, Failed> {
 
 /// What the same process and the same host did before and after, the newest first.
 pub async fn neighbours(State(ui): Shared, _: Viewer, Path(uuid): Path<String>, ask: Ask) -> Answer {
-    let found = ui.spool.by_uuid(&uuid).await?.ok_or_else(gone)?;
+    let found = ui.store.by_uuid(&uuid).await?.ok_or_else(gone)?;
     let alert = decoded(&found)?;
     let minutes = match ask.own("minutes") {
         None => NEIGHBOURS_WITHIN_MINUTES,
@@ -81,8 +91,8 @@ pub async fn neighbours(State(ui): Shared, _: Viewer, Path(uuid): Path<String>, 
         let before =
             Filter { from: Some(found.time.saturating_sub(within)), behind: Some((found.time, found.seq)), ..of };
         // Of those after it, the nearest.
-        let mut all = ui.spool.nearest(after, NEIGHBOURS + 1).await?;
-        all.extend(ui.spool.search(before, 0, NEIGHBOURS).await?);
+        let mut all = ui.store.nearest(after, NEIGHBOURS + 1).await?;
+        all.extend(ui.store.search(before, 0, NEIGHBOURS).await?);
         all.retain(|other| other.seq != found.seq);
         all.sort_by_key(|other| std::cmp::Reverse((other.time, other.seq)));
         all.dedup_by_key(|other| other.seq);
@@ -115,11 +125,11 @@ pub async fn acknowledge(
     if given.note.len() > NOTE_MAX {
         return Err(Failed::bad(format!("a note has at most {NOTE_MAX} bytes")));
     }
-    changed(ui.spool.change(Change::Acknowledge { uuid, by: operator.name, note: given.note }).await?)
+    changed(ui.store.change(Change::Acknowledge { uuid, by: operator.name, note: given.note }).await?)
 }
 
 pub async fn unacknowledge(State(ui): Shared, _: Operator, Path(uuid): Path<String>) -> Result<StatusCode, Failed> {
-    changed(ui.spool.change(Change::Unacknowledge { uuid }).await?)
+    changed(ui.store.change(Change::Unacknowledge { uuid }).await?)
 }
 
 pub async fn remove(
@@ -127,7 +137,7 @@ pub async fn remove(
     Operator(operator): Operator,
     Path(uuid): Path<String>,
 ) -> Result<StatusCode, Failed> {
-    let done = changed(ui.spool.change(Change::Delete { uuid: uuid.clone() }).await?)?;
+    let done = changed(ui.store.change(Change::Delete { uuid: uuid.clone() }).await?)?;
     tracing::info!(uuid, user = operator.name, "an alert was deleted");
     Ok(done)
 }

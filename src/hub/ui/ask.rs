@@ -6,7 +6,7 @@
 use super::Failed;
 use crate::hub::alert::{Priority, Time};
 use crate::hub::spool::now;
-use crate::hub::spool::query::Filter;
+use crate::hub::store::Filter;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 

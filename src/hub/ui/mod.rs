@@ -17,6 +17,7 @@ pub use outputs::Output;
 use super::config::Section;
 use super::input::{Input, Rejected};
 use super::spool::{Spool, SpoolError};
+use super::store::{Store, StoreError};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -32,7 +33,10 @@ use tokio::sync::watch;
 
 /// What the handlers share.
 pub struct Ui {
+    /// Users, and what became of alerts at the outputs.
     pub spool: Arc<Spool>,
+    /// Alerts.
+    pub store: Store,
     pub input: Arc<Input>,
     pub outputs: Vec<Output>,
     pub login: Login,
@@ -126,6 +130,18 @@ impl From<SpoolError> for Failed {
     }
 }
 
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Failed {
+        match error {
+            StoreError::Spool(error) => error.into(),
+            error => {
+                tracing::warn!(%error, "a question about alerts was not answered");
+                Failed::new(StatusCode::SERVICE_UNAVAILABLE, error)
+            }
+        }
+    }
+}
+
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         (self.0, in_json(json!({"error": self.1}).to_string())).into_response()
@@ -182,7 +198,7 @@ fn from_elsewhere(headers: &HeaderMap) -> bool {
 
 /// 200 when the database answers.
 async fn health(State(ui): Shared) -> Answer {
-    ui.spool.span().await?;
+    ui.store.span().await?;
     Ok(in_json(json!({"status": "ok"}).to_string()))
 }
 
@@ -193,7 +209,8 @@ async fn add(State(ui): Shared, headers: HeaderMap, body: Bytes) -> Result<Respo
 
 /// Falcosidekick UI's keys, as far as they mean something here, and ours.
 async fn configuration(State(ui): Shared, _: login::Viewer) -> Answer {
-    let state = *ui.spool.state().borrow();
+    let state = *ui.store.state().borrow();
+    let [size, age] = ui.store.bounds();
     let value = json!({
         "listen-address": ui.address.ip().to_string(),
         "listen-port": ui.address.port(),
@@ -201,10 +218,10 @@ async fn configuration(State(ui): Shared, _: login::Viewer) -> Answer {
         "dev-mode": false,
         "disable-auth": ui.login.anonymous.is_some(),
         "log-level": if ui.settings.flag("debug") { "debug" } else { "info" },
-        "ttl": ui.settings.duration("hub.retention").as_secs(),
+        "ttl": ui.settings.duration(age).as_secs(),
         "credentials": "*******",
         "size": state.used,
-        "maxsize": ui.settings.int("hub.maxsize"),
+        "maxsize": ui.settings.int(size),
         "removed": state.removed,
         "full": state.full,
     });

@@ -4,19 +4,19 @@ use super::ask::Ask;
 use super::login::Viewer;
 use super::{Answer, Failed, Shared, answer};
 use crate::hub::alert;
-use crate::hub::spool::query::{Counts, Group};
+use crate::hub::store::{Counts, Group};
 use axum::extract::{Path, State};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
 
 pub async fn count(State(ui): Shared, _: Viewer, ask: Ask) -> Answer {
-    let all = ui.spool.count(ask.filter).await?;
+    let all = ui.store.count(ask.filter).await?;
     answer(&json!({"statistics": {"all": all}}), ask.pretty)
 }
 
 pub async fn count_by(State(ui): Shared, _: Viewer, Path(group): Path<String>, ask: Ask) -> Answer {
     let group = Group::from_name(&group).ok_or_else(|| Failed::bad("wrong Group By field"))?;
-    let counts = ui.spool.count_by(group, ask.filter).await?;
+    let counts = ui.store.count_by(group, ask.filter).await?;
     let all: i64 = counts.values().sum();
     let statistics = json!({"all": all, "distincts": counts.len()});
     answer(&json!({"results": counts, "statistics": statistics}), ask.pretty)
@@ -47,13 +47,13 @@ pub async fn overview(State(ui): Shared, _: Viewer, ask: Ask) -> Answer {
         number.ok_or_else(|| Failed::bad(format!("buckets: a number from 1 to {BUCKETS_MAX}")))
     })?;
     let now = crate::hub::spool::now().saturating_mul(1_000_000);
-    let span = ui.spool.span().await?.unwrap_or((now, now));
+    let span = ui.store.span().await?.unwrap_or((now, now));
     let from = ask.filter.from.unwrap_or(span.0);
     let to = ask.filter.to.unwrap_or(if ask.filter.from.is_some() { now.max(from) } else { span.1 + 1 });
     let length = to.saturating_sub(from).max(1);
     let fits = |width: &&i64| length / (**width * SECOND) < buckets;
     let width = WIDTHS.iter().find(fits).map_or(length / buckets + 1, |width| width * SECOND);
-    let counted = ui.spool.overview(ask.filter, groups.clone(), Some(width)).await?;
+    let counted = ui.store.overview(ask.filter, groups.clone(), Some(width)).await?;
 
     let mut by = Map::new();
     for (group, counts) in groups.iter().zip(&counted.groups) {
@@ -115,7 +115,7 @@ const VALUES: usize = 5;
 /// Which values the fields of alerts have, the most repeated first. Of many alerts, the newest are looked at: the
 /// answer says how many.
 pub async fn fields(State(ui): Shared, _: Viewer, ask: Ask) -> Answer {
-    let found = ui.spool.search(ask.filter, 0, SAMPLE).await?;
+    let found = ui.store.search(ask.filter, 0, SAMPLE).await?;
     let mut fields: BTreeMap<String, Counts> = BTreeMap::new();
     let mut looked_at = 0;
     for found in &found {

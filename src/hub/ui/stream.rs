@@ -7,8 +7,7 @@ use super::ask::Ask;
 use super::login::Viewer;
 use super::{Failed, Shared, Ui};
 use crate::hub::alert::{self, Alert};
-use crate::hub::spool::SpoolError;
-use crate::hub::spool::query::{Filter, Found};
+use crate::hub::store::{Filter, Found, StoreError};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -35,7 +34,7 @@ async fn send(out: &mut Out, text: String) -> bool {
 /// Server-sent events: `alert` for each that fits and comes from now on. After a break the browser says what it had.
 pub async fn live(State(ui): Shared, _: Viewer, headers: HeaderMap, ask: Ask) -> Result<Response, Failed> {
     let had = match headers.get("last-event-id").map(HeaderValue::to_str) {
-        None => ui.spool.state().borrow().latest,
+        None => ui.store.latest().await?,
         Some(text) => text
             .ok()
             .and_then(|text| text.parse().ok())
@@ -50,8 +49,8 @@ pub async fn live(State(ui): Shared, _: Viewer, headers: HeaderMap, ask: Ask) ->
     Ok(([(header::CONTENT_TYPE, "text/event-stream")], Body::new(body)).into_response())
 }
 
-async fn follow(ui: &Arc<Ui>, out: &mut Out, filter: Filter, mut had: i64) -> Result<(), SpoolError> {
-    let mut state = ui.spool.state();
+async fn follow(ui: &Arc<Ui>, out: &mut Out, filter: Filter, mut had: i64) -> Result<(), StoreError> {
+    let mut state = ui.store.state();
     let mut stop = ui.stop.clone();
     if !send(out, format!("retry: 2000\nid: {had}\nevent: start\ndata: {{}}\n\n")).await {
         return Ok(());
@@ -60,9 +59,11 @@ async fn follow(ui: &Arc<Ui>, out: &mut Out, filter: Filter, mut had: i64) -> Re
         let latest = state.borrow_and_update().latest;
         while had < latest {
             let next = Filter { after: Some(had), ..filter.clone() };
-            let found = ui.spool.arrived(next, CHUNK).await?;
+            let found = ui.store.arrived(next, CHUNK).await?;
             let whole = found.len() < CHUNK;
-            had = if whole { latest } else { found.last().map_or(latest, |last| last.seq) };
+            // There may be more than `latest` by now.
+            let last = found.last().map_or(had, |last| last.seq);
+            had = if whole { latest.max(last) } else { last };
             for found in found {
                 if !send(out, format!("id: {}\nevent: alert\ndata: {}\n\n", found.seq, shown(&found))).await {
                     return Ok(());
@@ -90,14 +91,14 @@ pub async fn export(State(ui): Shared, _: Viewer, ask: Ask) -> Result<Response, 
         Some(other) => return Err(Failed::bad(format!("format: '{other}' is neither ndjson nor csv"))),
     };
     let content = if kind == "csv" { "text/csv; charset=utf-8" } else { "application/x-ndjson" };
-    let (mut out, body) = Channel::<Bytes, SpoolError>::new(4);
+    let (mut out, body) = Channel::<Bytes, StoreError>::new(4);
     tokio::spawn(async move {
         let mut filter = ask.filter;
         if !first.is_empty() && out.send_data(Bytes::from(first)).await.is_err() {
             return;
         }
         loop {
-            match ui.spool.search(filter.clone(), 0, CHUNK).await {
+            match ui.store.search(filter.clone(), 0, CHUNK).await {
                 // The connection breaks off: half an export must not look like a whole one.
                 Err(error) => return out.abort(error),
                 Ok(found) => {
@@ -105,7 +106,7 @@ pub async fn export(State(ui): Shared, _: Viewer, ask: Ask) -> Result<Response, 
                     filter.behind = Some((last.time, last.seq));
                     let text: String = found.iter().map(line).collect();
                     if out.send_data(Bytes::from(text)).await.is_err() || *ui.stop.borrow() {
-                        return out.abort(SpoolError::Closed);
+                        return out.abort(StoreError::Stopping);
                     }
                 }
             }

@@ -16,8 +16,7 @@ export async function alert({id, go, may, alive}) {
     h('section', {class: 'card'}, h('pre', {id: 'output'}, event.output), facts(event), (event.tags ?? []).map(tag), acknowledgement(event, may, again)),
     h('div', {class: 'grid'},
       tree(event),
-      h('section', {class: 'card'}, h('h2', {}, 'Delivery'), outputs.length ? h('dl', {class: 'fields'}, outputs.map(output => [h('dt', {}, output.name),
-        h('dd', {}, h('span', {class: `state ${good[output.state] ?? ''}`}, output.state), held(output.held))])) : h('p', {class: 'soft'}, 'No output is configured.'))),
+      delivery(event, outputs)),
     h('section', {class: 'card'}, h('h2', {}, 'Fields'), h('dl', {class: 'fields'}, fields.map(([name, value]) => [h('dt', {}, name),
       h('dd', {}, h('button', {type: 'button', title: 'Alerts with this value', onclick: () => go(new Filter().with('field', `${name}=${plain(value)}`), 'alerts')}, plain(value)))]))),
     around('Same process', near.process, near.minutes, event), around('Same host', near.host, near.minutes, event),
@@ -25,11 +24,21 @@ export async function alert({id, go, may, alive}) {
       h('pre', {}, JSON.stringify(event, null, 2))));
 }
 
+// The outputs are those of the hub that received the alert.
+function delivery(event, outputs) {
+  const told = outputs === null ? h('p', {class: 'soft', id: 'elsewhere'}, `Received by the hub ${event.hub}, whose page tells this as long as the alert is in its own database. It is not in this hub's.`)
+    : outputs.length ? h('dl', {class: 'fields'}, outputs.map(output => [h('dt', {}, output.name),
+      h('dd', {}, h('span', {class: `state ${good[output.state] ?? ''}`}, output.state), held(output.held))]))
+      : h('p', {class: 'soft'}, 'No output is configured.');
+  return h('section', {class: 'card'}, h('h2', {}, 'Delivery'), told);
+}
+
 const held = state => state && h('span', {class: 'soft'}, ` after ${state.attempts} attempts: ${state.error}`, state.due && `; next at ${time(state.due)}`);
 
 function facts(event) {
   const rows = [['Time', time(event.time)], ['Host', event.hostname || '(none)'], ['Source', event.source || '(none)'], ['Received', `${time(event.received)}, ${duration(event.received - new Date(event.time))} later`],
     ['Number', `${event.uuid}`]];
+  if (event.hub !== undefined) rows.push(['Hub', event.hub]);
   return h('dl', {class: 'fields'}, rows.map(([name, text]) => [h('dt', {}, name), h('dd', {}, text)]));
 }
 
