@@ -78,6 +78,9 @@ fn events_that_say_the_same_have_the_same_fields() {
     }
     println!("{same} events, {compared} values");
     assert!(same > 250 && compared > 30_000, "{same} events, {compared} values");
+    // What lists of descriptors say is found in the process.
+    let poll = EventSpec::new("poll").ret(1).bytes("fds", &[3, 0, 0, 0, 1, 0, 1, 0]).record(0, 1, 1);
+    assert_eq!(world.view(&poll).said(), None);
     // A relative path is another one in another directory.
     let open = EventSpec::new("openat").arg(0, -100).text("name", "etc/passwd");
     let (first, second) = (open.record(0, 1, 1), open.record(1, 1, 2));

@@ -115,7 +115,8 @@ impl Registers {
     fn of(params: &[Param]) -> Option<Registers> {
         let mut registers = Registers::default();
         for param in params {
-            if matches!(param.ty, Type::Uid | Type::Gid | Type::Pid | Type::AbsTime | Type::RelTime) {
+            // What numbers of users, threads and descriptors stand for is not in the record.
+            if matches!(param.ty, Type::Uid | Type::Gid | Type::Pid | Type::FdList | Type::AbsTime | Type::RelTime) {
                 return None;
             }
             match param.source {

@@ -1,8 +1,8 @@
 //! Events that were met before and that no rule matched.
 //!
-//! A host does the same things over and over: the same libraries are loaded by the same kinds of process. Where all that is left of
-//! the rules depends on what an event says of itself, the next event that says the same has the same answer. What
-//! was said is kept whole and compared whole: nobody can make an event pass for another. Invariant: nothing here
+//! A host does the same things over and over: the same libraries are loaded by the same kinds of process. Where all that
+//! was asked of an event follows from what it says of itself, the next one that says the same, in a task for which the same
+//! of the rules is left, has the same answer. What was said is kept whole and compared whole: nobody can make an event pass for another. Invariant: nothing here
 //! changes what an event matches, so all of it may be forgotten at any time.
 
 use crate::event::value::Said;
