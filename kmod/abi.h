@@ -21,8 +21,8 @@
 #include <sys/ioctl.h>
 #endif
 
-#define FSN_ABI_MAJOR	1
-#define FSN_ABI_MINOR	1
+#define FSN_ABI_MAJOR	2
+#define FSN_ABI_MINOR	0
 #define FSN_DEVICE_NAME	"falco-sensor"
 
 /* ---- shared pages ------------------------------------------------------------------------------- */
@@ -413,7 +413,7 @@ struct fsn_seed {
  * absolute as text) as "may hold".
  */
 #define FSN_FILTER_CODES	512
-#define FSN_FILTER_MAX		(256 * 1024)	/* bytes of a blob */
+#define FSN_FILTER_MAX		(512 * 1024)	/* bytes of a blob */
 
 struct fsn_filter {
 	__u32 size;		/* bytes of the blob, this header included */
@@ -468,8 +468,9 @@ struct fsn_string {
 #define FSN_STRING_MAX	1024
 #define FSN_NEEDLES_MAX	64	/* contained texts of one set */
 /*
- * Before texts are compared: two bytes of a text, as a bit. Of the contained ones their first two, of prefixes the first two, of suffixes
- * the last two from the end; a text of one byte has the bits of all that may stand beside it. Of exact texts the last byte and the length.
+ * Before texts are compared: two bytes of a text, as a mark. Of prefixes the first two, of suffixes the last two from the end; a text of
+ * one byte has the marks of all that may stand beside it. Of exact texts the last byte and the length. Of contained ones as many pairs from
+ * their beginning as places are passed over (fsn_set.step), one at least.
  */
 #define FSN_PAIRS	1024
 #define FSN_PAIR(a, b)	(((__u32)(a) << 5 ^ (__u32)(b)) % FSN_PAIRS)
@@ -478,7 +479,8 @@ enum fsn_set_part {
 	FSN_SET_EXACT,		/* sorted */
 	FSN_SET_PREFIX,		/* sorted; none begins with another */
 	FSN_SET_SUFFIX,		/* sorted by their bytes from the last to the first; none ends in another */
-	FSN_SET_CONTAINED,
+	FSN_SET_CONTAINED,	/* without those of the next part */
+	FSN_SET_DOTTED,		/* contained, with two of '.' and '/' side by side: most paths have none */
 	FSN_SET_PARTS
 };
 
@@ -488,7 +490,10 @@ struct fsn_set {
 		__u16 first;	/* string */
 		__u16 count;
 	} part[FSN_SET_PARTS];
-	__u64 pairs[FSN_SET_PARTS][FSN_PAIRS / 64];	/* FSN_PAIR of each text */
+	__u8 pairs[FSN_PAIRS];	/* by FSN_PAIR: for which parts (as bits) a text has it */
+	/* by part, of contained texts: they are looked for at every so manieth place, as each is longer than that; 0: at every one */
+	__u8 step[FSN_SET_PARTS];
+	__u8 reserved[7];
 };
 
 #define FSN_STEP_PASS	0xffff
@@ -509,6 +514,7 @@ struct fsn_step {
 
 #define FSN_PROGRAM_URGENT	(1u << 0)	/* what passes is likely to match: a sleeping consumer is woken at once */
 #define FSN_PROGRAM_OBJECTS	(1u << 1)	/* has tests of texts or sockets; without, those count as held */
+#define FSN_PROGRAM_REGISTERS	(1u << 2)	/* can stop a call without them */
 
 /* The conditions of the events that share them. */
 struct fsn_program {

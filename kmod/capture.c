@@ -22,6 +22,7 @@
 
 #include "filter.h"
 #include "sensor.h"
+#include "user.h"
 
 #define POLLFDS_MAX	256	/* entries kept of a poll */
 #define SOCKOPT_MAX	256	/* bytes kept of an option's value */
@@ -178,9 +179,9 @@ static void put_text(struct cursor *c, unsigned long addr, u32 max)
 	/* the text that the conditions have judged */
 	if (c->call->facts && c->call->facts->read_at == addr && c->call->facts->read_len <= max) {
 		len = c->call->facts->read_len;
-		memcpy(att + 1, c->call->facts->buffer, len);
+		memcpy(att + 1, c->call->facts->read, len);
 	} else {
-		len = fsn_user_text((char *)(att + 1), user(addr), max, &flags);
+		len = fsn_user_text((char *)(att + 1), user(addr), max, &flags, NULL);
 	}
 	fsn_att_end(c->out, att, len, flags);
 }
@@ -300,7 +301,7 @@ static void put_vector(struct cursor *c, unsigned long vec)
 		}
 		if (!addr)
 			break;
-		done += fsn_user_text(text + done, user(addr), FSN_ARGS_MAX - 1 - done, &flags);
+		done += fsn_user_text(text + done, user(addr), FSN_ARGS_MAX - 1 - done, &flags, NULL);
 		text[done++] = 0;
 		if (flags)
 			break;
@@ -753,19 +754,21 @@ static void put_param(struct cursor *c)
 	case FSN_S_SPECIAL:
 		put_special(c);
 		break;
-	default:	/* scalars: nothing to append */
+	default:
 		break;
 	}
 }
 
 bool fsn_capture(struct fsn_out *o, const struct fsn_call *call)
 {
-	const struct fsn_event_def *event = call->event;
+	const struct fsn_event_def *event = fsn_event_by_code(call->sc->event);
 	struct cursor c = { .out = o, .call = call };
 	unsigned int i;
 
 	for (i = 0; i < event->nparams && !c.lost; i++) {
 		c.param = &event->params[i];
+		if (c.param->source <= FSN_S_EXEC_ARG0)
+			continue;	/* scalars: nothing to append */
 		c.index = i;
 		if ((c.param->bits & FSN_B_SUCCESS) && call->ret < 0)
 			continue;

@@ -104,6 +104,44 @@ static inline u64 fsn_clock(void)
 #endif
 }
 
+#define FSN_ONES	0x0101010101010101ULL
+#define FSN_HIGH_BITS	0x8080808080808080ULL
+
+/* Eight bytes wherever they begin. */
+static __always_inline u64 fsn_word_at(const char *at)
+{
+	u64 word;
+
+	__builtin_memcpy(&word, at, sizeof(word));
+	return word;
+}
+
+/*
+ * Copies so many bytes, and up to seven more that are there in both: attachments end in padding, texts lie in larger buffers. No
+ * memcpy(): of so little it is mostly its beginning.
+ */
+static __always_inline void fsn_copy_words(char *to, const char *from, u32 n)
+{
+	u32 i;
+
+	for (i = 0; i < n; i += sizeof(u64)) {
+		u64 word = fsn_word_at(from + i);
+
+		barrier();	/* or it becomes one */
+		__builtin_memcpy(to + i, &word, sizeof(word));
+	}
+}
+
+/* A local variable that is written before it is read: not to be cleared first, as INIT_STACK_ALL_* would (gcc 12, clang). */
+#ifdef __has_attribute
+#if __has_attribute(uninitialized)
+#define fsn_uninit	__attribute__((uninitialized))
+#endif
+#endif
+#ifndef fsn_uninit
+#define fsn_uninit
+#endif
+
 /* Start of a thread in ns since boot. A timespec until 3.17, renamed in 5.5. */
 static inline u64 fsn_task_start(const struct task_struct *t)
 {

@@ -20,6 +20,7 @@
 
 #include "ring.h"
 #include "task.h"
+#include "user.h"
 
 #define BUCKET_BITS	12
 #define LOCKS		256
@@ -162,7 +163,7 @@ static struct fsn_image *image_make(struct fsn_ring *ring, const char *filename,
 		return NULL;
 	file = fsn_mm_exe_file(mm);
 	if (file)
-		exe_len = fsn_path_text(&file->f_path, fsn_scratch(ring), FSN_PATH_MAX, &exe,
+		exe_len = fsn_path_text(ring, &file->f_path, fsn_scratch(ring), FSN_PATH_MAX, &exe,
 					&path_flags);
 	name_len = filename ? strnlen(filename, FSN_PATH_MAX) : 0;
 	args = area_of(READ_ONCE(mm->arg_start), READ_ONCE(mm->arg_end));

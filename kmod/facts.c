@@ -12,7 +12,9 @@
 #include <linux/fcntl.h>
 
 #include "facts.h"
+#include "ring.h"
 #include "sensor.h"
+#include "user.h"
 
 /* Longer ones are given other names by the consumer. */
 #define GIVEN_MAX	1024
@@ -23,15 +25,16 @@
 #define OPENED_AT	FSN_PATH_MAX
 #define BASE_AT		(2 * FSN_PATH_MAX)
 
-static void known(struct fsn_fact_text *text, const char *at, u32 len)
+static void known(struct fsn_fact_text *text, const char *at, u32 len, bool dotted)
 {
 	text->text = at;
 	text->len = len;
 	text->state = FSN_FACT_KNOWN;
+	text->dotted = dotted;
 }
 
-/* Whether no name in the path is empty, "." or "..": what such a text means is what it says. "/" is not tidy here. */
-static bool tidy(const char *path, u32 len)
+/* Name by name. */
+static bool names_are_tidy(const char *path, u32 len)
 {
 	const char *end = path + len;
 	const char *at = path;
@@ -50,13 +53,24 @@ static bool tidy(const char *path, u32 len)
 	}
 }
 
+/*
+ * Whether no name in the path is empty, "." or "..": what such a text means is what it says. "/" is not tidy here. @dotted as
+ * fsn_user_text() has it.
+ */
+static bool tidy(const char *path, u32 len, u64 dotted)
+{
+	if (likely(!dotted && path[0] != '.' && path[len - 1] != '/'))
+		return true;
+	return names_are_tidy(path, len);
+}
+
 /* The path of a directory that has one: absolute, not deleted. */
-static const char *directory_text(const struct path *path, char *buffer, u32 *len)
+static const char *directory_text(const struct fsn_facts *f, const struct path *path, u32 *len)
 {
 	const char *text = "";
 	u32 flags = 0;
 
-	*len = fsn_path_text(path, buffer, FSN_PATH_MAX, &text, &flags);
+	*len = fsn_path_text(f->ring, path, f->ring->facts + BASE_AT, FSN_PATH_MAX, &text, &flags);
 	if (!*len || text[0] != '/' || (flags & (FSN_FD_ANON | FSN_FD_DELETED | FSN_FD_OUTSIDE)))
 		return NULL;
 	return text;
@@ -65,7 +79,6 @@ static const char *directory_text(const struct path *path, char *buffer, u32 *le
 /* Where a relative path of this call starts, or NULL. */
 static const char *base_text(const struct fsn_facts *f, const struct fsn_program *p, u32 *len)
 {
-	char *buffer = f->buffer + BASE_AT;
 	struct path pwd, root;
 	const char *text;
 	struct file *file;
@@ -76,12 +89,12 @@ static const char *base_text(const struct fsn_facts *f, const struct fsn_program
 		if (!current->fs)
 			return NULL;
 		fsn_fs_paths(current->fs, &pwd, &root);
-		return directory_text(&pwd, buffer, len);
+		return directory_text(f, &pwd, len);
 	}
 	file = fsn_file_get(fd, &borrowed);
 	if (!file)
 		return NULL;
-	text = directory_text(&file->f_path, buffer, len);
+	text = directory_text(f, &file->f_path, len);
 	fsn_file_put(file, borrowed);
 	return text;
 }
@@ -90,25 +103,27 @@ void fsn_facts_path(struct fsn_facts *f, const struct fsn_program *p)
 {
 	const void __user *from;
 	const char *base;
-	char *raw = f->buffer + RAW_AT, *given = f->buffer + GIVEN_AT;
+	char *raw = f->ring->facts + RAW_AT, *given = f->ring->facts + GIVEN_AT;
 	u32 len, base_len;
 	u16 flags = 0;
+	u64 dotted;
 
 	f->raw.state = FSN_FACT_UNKNOWN;
 	f->given.state = FSN_FACT_UNKNOWN;
 	if (p->path == FSN_REG_NONE || !f->args[p->path])
 		return;
 	from = (const void __user *)f->args[p->path];
-	len = fsn_user_text(raw, from, GIVEN_MAX, &flags);
+	len = fsn_user_text(raw, from, GIVEN_MAX, &flags, &dotted);
 	if (flags)
 		return;
+	f->read = raw;
 	f->read_at = f->args[p->path];
 	f->read_len = len;
-	if (!len || !tidy(raw, len))
+	if (!len || !tidy(raw, len, dotted))
 		return;
-	known(&f->raw, raw, len);
+	known(&f->raw, raw, len, dotted);
 	if (raw[0] == '/') {
-		known(&f->given, raw, len);
+		known(&f->given, raw, len, dotted);
 		return;
 	}
 	base = base_text(f, p, &base_len);
@@ -119,7 +134,7 @@ void fsn_facts_path(struct fsn_facts *f, const struct fsn_program *p)
 	memcpy(given, base, base_len);
 	given[base_len] = '/';
 	memcpy(given + base_len + 1, raw, len);
-	known(&f->given, given, base_len + 1 + len);
+	known(&f->given, given, base_len + 1 + len, true);
 }
 
 /* The descriptor that the conditions are about, or -1. */
@@ -149,14 +164,14 @@ void fsn_facts_opened(struct fsn_facts *f, const struct fsn_program *p)
 		return;		/* closed by another thread */
 	if (S_ISSOCK(file_inode(file)->i_mode))
 		goto out;
-	if (f->given.state == FSN_FACT_KNOWN && fsn_path_is(&file->f_path, f->given.text, f->given.len)) {
+	if (f->given.state == FSN_FACT_KNOWN && fsn_path_is(f->ring, &file->f_path, f->given.text, f->given.len)) {
 		/* most files are opened as they are called */
 		f->opened = f->given;
 	} else {
-		len = fsn_path_text(&file->f_path, f->buffer + OPENED_AT, FSN_PATH_MAX, &text, &flags);
+		len = fsn_path_text(f->ring, &file->f_path, f->ring->facts + OPENED_AT, FSN_PATH_MAX, &text, &flags);
 		if (!len || text[0] != '/' || (flags & (FSN_FD_ANON | FSN_FD_DELETED)))
 			goto out;
-		known(&f->opened, text, len);
+		known(&f->opened, text, len, true);
 	}
 	if (borrowed) {
 		f->file = file;
@@ -209,20 +224,13 @@ void fsn_facts_kind(struct fsn_facts *f, const struct fsn_program *p)
 /* ---- the table in use ---------------------------------------------------------------------------------------- */
 
 /* process, device lock; read by probes under RCU. */
-static struct fsn_live_table __rcu *live;
-
-const struct fsn_table *fsn_table_live(void)
-{
-	const struct fsn_live_table *t = rcu_dereference(live);
-
-	return t ? &t->table : NULL;
-}
+struct fsn_live_table __rcu *fsn_live_table;
 
 static void replace(struct fsn_live_table *new, bool locked)
 {
-	struct fsn_live_table *old = rcu_dereference_protected(live, locked);
+	struct fsn_live_table *old = rcu_dereference_protected(fsn_live_table, locked);
 
-	rcu_assign_pointer(live, new);
+	rcu_assign_pointer(fsn_live_table, new);
 	if (!old)
 		return;
 	synchronize_rcu();	/* a probe is one reader from fsn_enter to fsn_leave */

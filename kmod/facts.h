@@ -5,25 +5,26 @@
 #ifndef FSN_FACTS_H
 #define FSN_FACTS_H
 
+#include <linux/rcupdate.h>
 #include <linux/types.h>
 #include <linux/vmalloc.h>
 
 #include "filter.h"
 
-/* Bytes that the texts of one call may take. */
-#define FSN_FACTS_BYTES	(3 * FSN_PATH_MAX)
+/* Bytes that the texts of one call may take; a word beyond the last may be written. */
+#define FSN_FACTS_BYTES	(3 * FSN_PATH_MAX + 8)
 
 struct fsn_live_table {
 	struct fsn_table table;
 	u64 blob[];
 };
 
-/* Nothing is known yet but what is given here; @buffer: FSN_FACTS_BYTES. */
-static inline void fsn_facts_begin(struct fsn_facts *f, long ret, const unsigned long *args, char *buffer)
+/* Nothing is known yet but what is given here. */
+static inline void fsn_facts_begin(struct fsn_facts *f, long ret, const unsigned long *args, struct fsn_ring *ring)
 {
 	f->ret = ret;
 	f->args = args;
-	f->buffer = buffer;
+	f->ring = ring;
 	f->raw.state = FSN_FACT_UNASKED;
 	f->given.state = FSN_FACT_UNASKED;
 	f->opened.state = FSN_FACT_UNASKED;
@@ -35,7 +36,15 @@ static inline void fsn_facts_begin(struct fsn_facts *f, long ret, const unsigned
 }
 
 /* The conditions in use, or NULL: everything passes. probe. */
-const struct fsn_table *fsn_table_live(void);
+extern struct fsn_live_table __rcu *fsn_live_table;
+
+static inline const struct fsn_table *fsn_table_live(void)
+{
+	const struct fsn_live_table *t = rcu_dereference(fsn_live_table);
+
+	return t ? &t->table : NULL;
+}
+
 /* Takes over a table, or none; waits for a grace period. process, device lock. */
 long fsn_table_set(const struct fsn_filter_at __user *from);
 void fsn_table_drop(void);

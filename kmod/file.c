@@ -3,16 +3,19 @@
  * Descriptors and paths as the kernel knows them: what a number in current's table stands for, under which
  * name current sees it, and in which layer of an overlay it lies.
  *
- * Context: probe; fsn_path_text() and fsn_overlay_layer() also process. Nothing here sleeps: paths are
- * never put, and the last reference of a file that fput() may drop is left to task work by the kernel.
- * d_path() takes the mount and rename sequence locks itself. Nothing is allocated.
+ * Context: probe; fsn_overlay_layer() also process. Nothing here sleeps: paths are never put, and the last
+ * reference of a file that fput() may drop is left to task work by the kernel. d_path() takes the mount and
+ * rename sequence locks itself. Nothing is allocated.
  */
 #include "compat.h"
 #include <linux/dcache.h>
+#include <linux/hash.h>
+#include <linux/jiffies.h>
 #include <linux/mount.h>
 #include <linux/net.h>
 
 #include "filter.h"
+#include "ring.h"
 #include "sensor.h"
 
 #define DELETED		" (deleted)"
@@ -45,12 +48,158 @@ static bool path_is_outside(const struct path *path)
 	return !path_is_under((struct path *)path, &root);
 }
 
-u32 fsn_path_text(const struct path *path, char *buf, u32 size, const char **text, u32 *flags)
-{
-	bool made_up = name_is_made_up(path);
-	char *start = d_path(path, buf, size);
-	u32 len;
+/* ---- directories as d_path() has named them ------------------------------------------------------------- */
 
+/*
+ * A directory as tasks of one root see it: what d_path() said of a file in it a moment ago. Nothing is held: the directory is told
+ * from others as a current directory is (struct fsn_key), and not believed any longer once anything was renamed or a system
+ * call may have moved a mount, nor for more than 10 ms: what the kernel does with mounts of its own accord (automounts,
+ * namespaces that end) tells nobody.
+ */
+struct fsn_directory {
+	const struct dentry *dentry;
+	const struct vfsmount *mnt;
+	const struct inode *inode;
+	u64 name;		/* hash and length */
+	const struct vfsmount *root_mnt;
+	const struct dentry *root_dentry;
+	u64 seqs;
+	unsigned long until;	/* jiffies */
+	u32 len;		/* of @text; 0: the root */
+	char text[120 + sizeof(u64)];	/* a word more than is used */
+};
+
+#define DIRECTORIES	32
+
+static atomic_t mounts_seq = ATOMIC_INIT(0);
+
+void fsn_mounts_changed(void)
+{
+	atomic_inc(&mounts_seq);
+}
+
+int fsn_directories_init(struct fsn_ring *ring)
+{
+	ring->directories = kzalloc_node(DIRECTORIES * sizeof(struct fsn_directory), GFP_KERNEL,
+					 cpu_to_node(ring->cpu));
+	return ring->directories ? 0 : -ENOMEM;
+}
+
+/* Sequences that a name depends on; renames in the lower half, odd while one goes on. */
+static __always_inline u64 seqs_now(void)
+{
+	return (u64)atomic_read(&mounts_seq) << 32 | fsn_seqlock_sequence(&rename_lock);
+}
+
+static __always_inline struct fsn_directory *entry_of(struct fsn_ring *ring, const struct dentry *directory)
+{
+	return &ring->directories[hash_ptr(directory, ilog2(DIRECTORIES))];
+}
+
+/* Fills @is without what it is called; false where that is not told by its directory and its name. */
+static __always_inline bool directory_of(const struct path *path, struct fsn_directory *is)
+{
+	const struct dentry *d = path->dentry, *parent = READ_ONCE(d->d_parent);
+	struct fs_struct *fs = current->fs;
+	struct path fsn_uninit pwd;
+	struct path fsn_uninit root;
+
+	is->seqs = seqs_now();
+	if (!fs || (is->seqs & 1) || parent == d || d == path->mnt->mnt_root || d_unlinked(path->dentry) ||
+	    name_is_made_up(path))
+		return false;
+	fsn_fs_paths(fs, &pwd, &root);
+	if (d == root.dentry && path->mnt == root.mnt)
+		return false;
+	is->dentry = parent;
+	is->mnt = path->mnt;
+	is->inode = READ_ONCE(parent->d_inode);
+	is->name = parent->d_name.hash_len;
+	is->root_mnt = root.mnt;
+	is->root_dentry = root.dentry;
+	smp_rmb();	/* names are read after the sequences, and before they are read again */
+	return true;
+}
+
+static __always_inline bool is_known(const struct fsn_directory *is, const struct fsn_directory *entry)
+{
+	return entry->dentry == is->dentry && entry->mnt == is->mnt && entry->inode == is->inode &&
+	       entry->name == is->name && entry->root_mnt == is->root_mnt && entry->root_dentry == is->root_dentry &&
+	       entry->seqs == is->seqs && !time_after(jiffies, entry->until);
+}
+
+/* Whether nothing has been renamed or moved since directory_of(). */
+static __always_inline bool still_is(const struct fsn_directory *is)
+{
+	smp_rmb();
+	return seqs_now() == is->seqs;
+}
+
+/* What d_path() has said of a path in @is. */
+static void remember(struct fsn_ring *ring, const struct fsn_directory *is, const char *text, u32 len)
+{
+	struct fsn_directory *entry = entry_of(ring, is->dentry);
+
+	while (len && text[--len] != '/')
+		;
+	if (len > sizeof(entry->text) - sizeof(u64) || !still_is(is))
+		return;
+	memcpy(entry, is, offsetof(struct fsn_directory, until));
+	entry->until = jiffies + max(HZ / 100, 1);
+	entry->len = len;
+	memcpy(entry->text, text, len);
+}
+
+/*
+ * Whether a name of @n bytes lies in the dentry itself: then a word may be read wherever it begins. Others are read up to their
+ * NUL only, whatever their length was said to be.
+ */
+static __always_inline bool is_inside(const struct dentry *d, const char *name, u32 n)
+{
+	return likely(name - (const char *)d + n <= sizeof(*d));
+}
+
+static char *known_path(const struct dentry *d, const struct fsn_directory *entry, char *buf, u32 size)
+{
+	const char *name = (const char *)READ_ONCE(d->d_name.name);
+	u32 i, n = READ_ONCE(d->d_name.len);
+	char *start, *at;
+
+	if (entry->len + 1 + n >= size)
+		return NULL;
+	at = buf + size - 1 - n;
+	start = at - 1 - entry->len;
+	fsn_copy_words(start, entry->text, entry->len);
+	at[-1] = '/';
+	if (is_inside(d, name, n)) {
+		fsn_copy_words(at, name, n);
+	} else {
+		for (i = 0; i < n; i++) {
+			at[i] = READ_ONCE(name[i]);
+			if (unlikely(!at[i]))
+				return NULL;
+		}
+	}
+	at[n] = 0;
+	return start;
+}
+
+u32 fsn_path_text(struct fsn_ring *ring, const struct path *path, char *buf, u32 size, const char **text, u32 *flags)
+{
+	struct fsn_directory fsn_uninit is;
+	bool in_directory = directory_of(path, &is), made_up;
+	u32 len, told = 0;
+	char *start;
+
+	if (in_directory && is_known(&is, entry_of(ring, is.dentry))) {
+		start = known_path(path->dentry, entry_of(ring, is.dentry), buf, size);
+		if (start && still_is(&is)) {
+			*text = start;
+			return buf + size - 1 - start;
+		}
+	}
+	made_up = name_is_made_up(path);
+	start = d_path(path, buf, size);
 	if (IS_ERR(start))
 		return 0;
 	*text = start;
@@ -65,43 +214,61 @@ u32 fsn_path_text(const struct path *path, char *buf, u32 size, const char **tex
 	}
 	len = buf + size - 1 - start;
 	if (d_unlinked((struct dentry *)path->dentry))
-		*flags |= FSN_FD_DELETED;
+		told |= FSN_FD_DELETED;
 	if (path_is_outside(path))
-		*flags |= FSN_FD_OUTSIDE;
+		told |= FSN_FD_OUTSIDE;
+	if (in_directory && !told && *start == '/')
+		remember(ring, &is, start, len);
+	*flags |= told;
 	return len;
 }
 
-bool fsn_path_is(const struct path *path, const char *text, u32 len)
+/* Whether the first @n bytes are the same. Both may be read for a word at least. */
+static __always_inline bool same_bytes(const char *a, const char *b, u32 n)
 {
-	u32 seq = fsn_seqlock_sequence(&rename_lock);
-	struct fs_struct *fs = current->fs;
+	u32 i;
+
+#ifdef __LITTLE_ENDIAN
+	if (n < sizeof(u64))
+		return !((fsn_word_at(a) ^ fsn_word_at(b)) & ((1ULL << 8 * n) - 1));
+	for (i = 0; i + sizeof(u64) < n; i += sizeof(u64))
+		if (fsn_word_at(a + i) != fsn_word_at(b + i))
+			return false;
+	return fsn_word_at(a + n - sizeof(u64)) == fsn_word_at(b + n - sizeof(u64));
+#else
+	for (i = 0; i < n; i++)
+		if (a[i] != b[i])
+			return false;
+	return true;
+#endif
+}
+
+bool fsn_path_is(struct fsn_ring *ring, const struct path *path, const char *text, u32 len)
+{
 	const struct dentry *d = path->dentry;
-	const char *at = text + len;
-	struct path pwd, root;
+	const struct fsn_directory *entry;
+	struct fsn_directory fsn_uninit is;
+	const char *name;
+	u32 n, i;
 
-	if (!fs || (seq & 1) || d_unlinked((struct dentry *)d))
+	if (!directory_of(path, &is))
 		return false;
-	fsn_fs_paths(fs, &pwd, &root);
-	if (root.mnt != path->mnt)
+	entry = entry_of(ring, is.dentry);
+	n = READ_ONCE(d->d_name.len);
+	name = (const char *)READ_ONCE(d->d_name.name);
+	if (!is_known(&is, entry) || len != entry->len + 1 + n || text[entry->len] != '/' ||
+	    !same_bytes(text, entry->text, entry->len))
 		return false;
-	smp_rmb();	/* names and parents are read after the sequence, and before it is read again */
-	while (d != root.dentry) {
-		const char *name = (const char *)READ_ONCE(d->d_name.name);
-		u32 i, n = READ_ONCE(d->d_name.len);
-
-		if (d == path->mnt->mnt_root || IS_ROOT(d) || n >= at - text)
+	text += entry->len + 1;
+	if (is_inside(d, name, n)) {
+		if (!same_bytes(text, name, n))
 			return false;
-		at -= n;
-		/* a name always ends with a NUL, which is in no text: never further than that, whatever n was */
+	} else {
 		for (i = 0; i < n; i++)
-			if (at[i] != name[i])
+			if (text[i] != READ_ONCE(name[i]))
 				return false;
-		if (*--at != '/')
-			return false;
-		d = READ_ONCE(d->d_parent);
 	}
-	smp_rmb();
-	return at == text && fsn_seqlock_sequence(&rename_lock) == seq;
+	return still_is(&is);
 }
 
 u32 fsn_overlay_layer(const struct dentry *dentry)
@@ -118,12 +285,12 @@ u32 fsn_overlay_layer(const struct dentry *dentry)
 	}
 }
 
+/* Every field of it. */
 static void describe(struct fsn_fd *fd, int nr, struct file *file)
 {
 	const struct inode *inode = file_inode(file);
 	const struct dentry *dentry = file->f_path.dentry;
 
-	memset(fd, 0, sizeof(*fd));
 	fd->fd = nr;
 	fd->f_flags = READ_ONCE(file->f_flags);
 	fd->mode = inode->i_mode;
@@ -133,6 +300,7 @@ static void describe(struct fsn_fd *fd, int nr, struct file *file)
 	fd->uid = fsn_uid(inode->i_uid);
 	fd->gid = fsn_gid(inode->i_gid);
 	fd->nlink = inode->i_nlink;
+	fd->name_len = 0;
 	fd->flags = fsn_overlay_layer(dentry);
 	if (fsn_file_created(file))
 		fd->flags |= FSN_FD_CREATED;
@@ -154,7 +322,8 @@ static bool put_socket(struct fsn_fd *fd, struct file *file, u8 role, u32 room)
 	return true;
 }
 
-static bool put_path(struct fsn_fd *fd, struct file *file, char *scratch, u32 room, const struct fsn_facts *facts)
+static bool put_path(struct fsn_ring *ring, struct fsn_fd *fd, struct file *file, u32 room,
+		     const struct fsn_facts *facts)
 {
 	const char *text;
 	u32 len;
@@ -164,11 +333,11 @@ static bool put_path(struct fsn_fd *fd, struct file *file, char *scratch, u32 ro
 		len = facts->opened.len;
 		fd->flags |= facts->file_flags;
 	} else {
-		len = fsn_path_text(&file->f_path, scratch, FSN_PATH_MAX, &text, &fd->flags);
+		len = fsn_path_text(ring, &file->f_path, fsn_scratch(ring), FSN_PATH_MAX, &text, &fd->flags);
 	}
 	if (len > room)
 		return false;
-	memcpy(fd + 1, text, len);
+	fsn_copy_words((char *)(fd + 1), text, len);
 	fd->name_len = len;
 	return true;
 }
@@ -195,7 +364,7 @@ bool fsn_put_fd(struct fsn_out *o, u8 param, int nr, u8 role, const struct fsn_f
 	if (S_ISSOCK(fd->mode))
 		ok = put_socket(fd, file, role, room);
 	else
-		ok = put_path(fd, file, fsn_scratch(o->ring), room, borrowed ? facts : NULL);
+		ok = put_path(o->ring, fd, file, room, borrowed ? facts : NULL);
 	fsn_file_put(file, borrowed);
 	if (ok)
 		fsn_att_end(o, att, sizeof(*fd) + fd->name_len, 0);

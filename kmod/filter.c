@@ -12,6 +12,10 @@
 #else
 #include <string.h>
 #include <stddef.h>
+#define likely(x)		(x)
+#ifndef __always_inline
+#define __always_inline		inline
+#endif
 #endif
 
 /* ---- checking ------------------------------------------------------------------------------------------ */
@@ -45,7 +49,8 @@ static int check_set(const struct fsn_filter *head, const struct fsn_set *set)
 	for (i = 0; i < FSN_SET_PARTS; i++)
 		if ((__u32)set->part[i].first + set->part[i].count > head->strings)
 			return 0;
-	return set->part[FSN_SET_CONTAINED].count <= FSN_NEEDLES_MAX;
+	return set->part[FSN_SET_CONTAINED].count <= FSN_NEEDLES_MAX &&
+	       set->part[FSN_SET_DOTTED].count <= FSN_NEEDLES_MAX;
 }
 
 static int check_step(const struct fsn_program *p, __u32 at, const struct fsn_step *s)
@@ -123,13 +128,6 @@ int fsn_filter_check(const void *blob, __u32 size, struct fsn_table *table)
 	return 1;
 }
 
-const struct fsn_program *fsn_filter_program(const struct fsn_table *table, __u32 code)
-{
-	__u8 n = code < FSN_FILTER_CODES ? table->head->program[code] : 0;
-
-	return n ? &table->programs[n - 1] : NULL;
-}
-
 /* ---- sets of texts ------------------------------------------------------------------------------------------ */
 
 /* As memcmp of what both have, then the longer one. */
@@ -175,18 +173,19 @@ static const struct fsn_string *last_before(const struct fsn_table *t, __u32 fir
 	return low ? &t->strings[first + low - 1] : NULL;
 }
 
-/* Whether a text of this part may have such a pair. */
-static int has_pair(const struct fsn_set *set, enum fsn_set_part part, unsigned char a, unsigned char b)
+/* The parts of which a text may have such a pair, as bits. */
+static __u8 parts_with(const struct fsn_set *set, unsigned char a, unsigned char b)
 {
-	__u32 pair = FSN_PAIR(a, b);
-
-	return set->pairs[part][pair / 64] >> (pair % 64) & 1;
+	return set->pairs[FSN_PAIR(a, b)];
 }
 
-/* Whether a contained text begins here. */
-static int begins_here(const struct fsn_table *t, const struct fsn_set *set, const char *text, __u32 len)
+#define PART(part)	(1u << (part))
+
+/* Whether a text of this part begins here. */
+static int begins_here(const struct fsn_table *t, const struct fsn_set *set, enum fsn_set_part part, const char *text,
+		       __u32 len)
 {
-	__u32 first = set->part[FSN_SET_CONTAINED].first, count = set->part[FSN_SET_CONTAINED].count;
+	__u32 first = set->part[part].first, count = set->part[part].count;
 	__u32 i;
 
 	for (i = 0; i < count; i++) {
@@ -198,38 +197,49 @@ static int begins_here(const struct fsn_table *t, const struct fsn_set *set, con
 	return 0;
 }
 
-static int contains_one(const struct fsn_table *t, const struct fsn_set *set, const char *text, __u32 len)
+/* Where one of the pairs at which a contained text is noticed stands, one may have begun a little before. */
+static __always_inline int contains_one(const struct fsn_table *t, const struct fsn_set *set, enum fsn_set_part part,
+					const char *text, __u32 len)
 {
-	const char *at, *last = text + len - 1;
+	const char *end = text + len, *at;
+	long step = set->step[part] ? set->step[part] : 1, back;
 
-	for (at = text; at < last; at++)
-		if (has_pair(set, FSN_SET_CONTAINED, at[0], at[1]) && begins_here(t, set, at, last + 1 - at))
-			return 1;
-	return begins_here(t, set, last, 1);
+	for (at = text; at < end - 1; at += step) {
+		if (likely(!(parts_with(set, at[0], at[1]) & PART(part))))
+			continue;
+		for (back = 0; back < step && back <= at - text; back++)
+			if (begins_here(t, set, part, at - back, end - at + back))
+				return 1;
+	}
+	return !set->step[part] && begins_here(t, set, part, end - 1, 1);
 }
 
 /* @len is not 0. */
-static int in_set(const struct fsn_table *t, const struct fsn_set *set, const char *text, __u32 len)
+static int in_set(const struct fsn_table *t, const struct fsn_set *set, const struct fsn_fact_text *fact)
 {
+	const char *text = fact->text;
+	__u32 len = fact->len;
 	unsigned char end = text[len - 1], before = len > 1 ? text[len - 2] : 0, second = len > 1 ? text[1] : 0;
 	const struct fsn_string *s;
 
-	if (has_pair(set, FSN_SET_EXACT, end, len)) {
+	if (parts_with(set, end, len) & PART(FSN_SET_EXACT)) {
 		s = last_before(t, set->part[FSN_SET_EXACT].first, set->part[FSN_SET_EXACT].count, text, len, 0);
 		if (s && s->len == len && !memcmp(t->bytes + s->at, text, len))
 			return 1;
 	}
-	if (has_pair(set, FSN_SET_PREFIX, text[0], second)) {
+	if (parts_with(set, text[0], second) & PART(FSN_SET_PREFIX)) {
 		s = last_before(t, set->part[FSN_SET_PREFIX].first, set->part[FSN_SET_PREFIX].count, text, len, 0);
 		if (s && s->len <= len && !memcmp(t->bytes + s->at, text, s->len))
 			return 1;
 	}
-	if (has_pair(set, FSN_SET_SUFFIX, end, before)) {
+	if (parts_with(set, end, before) & PART(FSN_SET_SUFFIX)) {
 		s = last_before(t, set->part[FSN_SET_SUFFIX].first, set->part[FSN_SET_SUFFIX].count, text, len, 1);
 		if (s && s->len <= len && !memcmp(t->bytes + s->at, text + len - s->len, s->len))
 			return 1;
 	}
-	return set->part[FSN_SET_CONTAINED].count && contains_one(t, set, text, len);
+	if (set->part[FSN_SET_CONTAINED].count && contains_one(t, set, FSN_SET_CONTAINED, text, len))
+		return 1;
+	return fact->dotted && set->part[FSN_SET_DOTTED].count && contains_one(t, set, FSN_SET_DOTTED, text, len);
 }
 
 /* ---- tests -------------------------------------------------------------------------------------------------- */
@@ -261,16 +271,17 @@ static int text_may_be_in(const struct fsn_table *t, const struct fsn_set *set, 
 	case FSN_FACT_ABSENT:
 		return 0;
 	case FSN_FACT_KNOWN:
-		return text->len && in_set(t, set, text->text, text->len);
+		return text->len && in_set(t, set, text);
 	default:
 		return 1;
 	}
 }
 
-static int same_text(const struct fsn_fact_text *a, const struct fsn_fact_text *b)
+static __always_inline int same_text(const struct fsn_fact_text *a, const struct fsn_fact_text *b)
 {
-	return a->state == FSN_FACT_KNOWN && b->state == FSN_FACT_KNOWN && a->len == b->len &&
-	       (a->text == b->text || !memcmp(a->text, b->text, a->len));
+	if (a->state != FSN_FACT_KNOWN || b->state != FSN_FACT_KNOWN || a->len != b->len)
+		return 0;
+	return likely(a->text == b->text) || !memcmp(a->text, b->text, a->len);
 }
 
 static int texts_may_be_in(const struct fsn_table *t, const struct fsn_program *p, struct fsn_facts *f,

@@ -10,6 +10,8 @@
 
 #include "abi.h"
 
+struct fsn_ring;
+
 /* A checked blob, taken apart. */
 struct fsn_table {
 	const struct fsn_filter *head;
@@ -31,7 +33,8 @@ enum fsn_fact {
 struct fsn_fact_text {
 	const char *text;
 	__u32 len;
-	__u32 state;		/* enum fsn_fact */
+	__u16 state;		/* enum fsn_fact */
+	__u16 dotted;		/* perhaps two bytes side by side are '.' or '/' */
 };
 
 /* A call, as far as conditions have asked about it. */
@@ -45,9 +48,10 @@ struct fsn_facts {
 	__u32 kind_state;
 	__u64 asked;		/* by test of the program: its answer is in @held */
 	__u64 held;
-	char *buffer;		/* facts.c: FSN_FACTS_BYTES of this CPU */
+	struct fsn_ring *ring;	/* facts.c: of this CPU */
 	/* what facts.c has found on the way and the record can have, too */
-	unsigned long read_at;	/* where in user memory the whole text lies that begins @buffer; 0: nowhere */
+	const char *read;
+	unsigned long read_at;	/* where in user memory the whole text lies that @read is; 0: nowhere */
 	__u32 read_len;
 	__u32 file_flags;	/* FSN_FD_* of @opened */
 	const void *file;	/* the open file whose path @opened is, while nobody can have exchanged it; or NULL */
@@ -60,7 +64,12 @@ struct fsn_facts {
 int fsn_filter_check(const void *blob, __u32 size, struct fsn_table *table);
 
 /* The program of an event code, or NULL. */
-const struct fsn_program *fsn_filter_program(const struct fsn_table *table, __u32 code);
+static inline const struct fsn_program *fsn_filter_program(const struct fsn_table *table, __u32 code)
+{
+	__u8 n = code < FSN_FILTER_CODES ? table->head->program[code] : 0;
+
+	return n ? &table->programs[n - 1] : 0;
+}
 
 /*
  * Whether the call may be one that a rule matches. @objects: look at paths and descriptors, too; without, what asks

@@ -9,6 +9,7 @@
  */
 #include "compat.h"
 #include "sensor.h"
+#include "user.h"
 
 #ifdef CONFIG_X86_64
 /* The calls of socketcall(2), by its first argument: number of arguments, sc id. */

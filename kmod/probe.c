@@ -121,7 +121,7 @@ static bool may_be_exec(long nr)
  * Whether a rule may match @call, as far as the conditions of its event tell; counts those that none can. Calls by the 32-bit
  * entry, and those that are several events, are not judged.
  */
-static bool may_match(struct fsn_ring *ring, struct fsn_call *call, struct fsn_facts *facts, bool *urgent)
+static __always_inline bool may_match(struct fsn_ring *ring, struct fsn_call *call, struct fsn_facts *facts, bool *urgent)
 {
 	const struct fsn_table *table = fsn_table_live();
 	const struct fsn_program *program;
@@ -130,9 +130,9 @@ static bool may_match(struct fsn_ring *ring, struct fsn_call *call, struct fsn_f
 	program = table ? fsn_filter_program(table, call->sc->event) : NULL;
 	if (!program || call->compat || call->nr >= 512 || (call->sc->flags & FSN_SC_MESSAGES))
 		return true;
-	fsn_facts_begin(facts, call->ret, call->args, ring->facts);
+	fsn_facts_begin(facts, call->ret, call->args, ring);
 	call->facts = facts;
-	if (!fsn_filter_passes(table, program, facts, false)) {
+	if ((program->flags & FSN_PROGRAM_REGISTERS) && !fsn_filter_passes(table, program, facts, false)) {
 		ring->producer->filtered[FSN_FILTERED_CALL]++;
 		return false;
 	}
@@ -153,11 +153,11 @@ static bool may_match(struct fsn_ring *ring, struct fsn_call *call, struct fsn_f
 }
 
 /* One event of @call, or its loss. */
-static void record_call(struct fsn_ring *ring, struct fsn_call *call)
+static __always_inline void record_call(struct fsn_ring *ring, struct fsn_call *call)
 {
-	struct fsn_facts facts;	/* may_match() begins it */
+	struct fsn_facts fsn_uninit facts;	/* may_match() begins it */
+	struct fsn_out fsn_uninit o;
 	struct fsn_event *ev;
-	struct fsn_out o;
 	unsigned int i;
 	bool urgent = false;
 
@@ -180,30 +180,68 @@ static void record_call(struct fsn_ring *ring, struct fsn_call *call)
 	}
 }
 
+static noinline void record_message(struct fsn_ring *ring, const struct fsn_call *call, u32 i)
+{
+	struct fsn_call fsn_uninit one;
+
+	fsn_call_message(&one, call, i);
+	record_call(ring, &one);
+}
+
+/* fsn_probe_config.heeded: why a call by the native entry is looked at; the same for the 32-bit entry in the upper half. */
+#define HEED_CALL	(1u << 0)
+#define HEED_EXEC	(1u << 1)	/* by its number it may be an exec */
+#define HEED_MOUNTS	(1u << 2)	/* it may move a mount, end one or make one */
+#define HEED_BITS	4
+
+static bool changes_mounts(const struct fsn_syscall_def *sc)
+{
+	static const char *const names[] = { "mount", "umount", "umount2", "move_mount", "pivot_root", "unshare" };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(sc->name, names[i]))
+			return true;
+	return false;
+}
+
 void fsn_probes_heed(void)
 {
 	const struct fsn_syscall_def *sc;
 	unsigned int nr, compat;
 
-	for (compat = 0; compat < 2; compat++)
-		for (nr = 0; nr < FSN_NUMBERS; nr++) {
+	for (nr = 0; nr < FSN_NUMBERS; nr++) {
+		u8 both = 0;
+
+		for (compat = 0; compat < 2; compat++) {
+			u8 heed = 0;
+
 			sc = fsn_syscall_by_nr(nr, compat);
-			WRITE_ONCE(fsn_probe_config.heeded[compat][nr],
-				   sc && (fsn_probe_config.wanted[sc->sc] || (sc->flags & FSN_SC_SOCKETCALL) ||
-					  may_be_exec(nr)));
+			if (sc && (fsn_probe_config.wanted[sc->sc] || (sc->flags & FSN_SC_SOCKETCALL)))
+				heed |= HEED_CALL;
+			if (sc && may_be_exec(nr))
+				heed |= HEED_CALL | HEED_EXEC;
+			if (sc && changes_mounts(sc))
+				heed |= HEED_MOUNTS;
+			both |= heed << (compat ? HEED_BITS : 0);
 		}
+		WRITE_ONCE(fsn_probe_config.heeded[nr], both);
+	}
 }
 
-static void probe_sys_exit(void *data, struct pt_regs *regs, long ret)
+/* A call that may be an event. Not inlined: nearly every call of a host does without the room for it. */
+static noinline void heeded_call(struct pt_regs *regs, long ret)
 {
 	unsigned long nr = fsn_syscall_nr(regs);
 	bool compat = fsn_syscall_compat();
-	struct fsn_call call;
+	u8 heed = READ_ONCE(fsn_probe_config.heeded[nr]) >> (compat ? HEED_BITS : 0);
+	struct fsn_call fsn_uninit call;
 	struct fsn_ring *ring;
 	u32 i, n;
 
-	/* nearly every call of a host ends here */
-	if (likely(nr >= FSN_NUMBERS || !READ_ONCE(fsn_probe_config.heeded[compat][nr])))
+	if (unlikely(heed & HEED_MOUNTS))
+		fsn_mounts_changed();
+	if (!(heed & HEED_CALL))
 		return;
 	ring = fsn_enter();
 	if (unlikely(!ring))
@@ -211,7 +249,7 @@ static void probe_sys_exit(void *data, struct pt_regs *regs, long ret)
 	if (!can_record(ring) || from_consumer(ring))
 		goto out;
 	/* reported by sched_process_exec; the registers are the new program's */
-	if (unlikely(may_be_exec(nr)) && ret == 0 && fsn_exec_returning())
+	if (unlikely(heed & HEED_EXEC) && ret == 0 && fsn_exec_returning())
 		goto out;
 	call.sc = fsn_syscall_by_nr(nr, compat);
 	if (!call.sc)
@@ -225,20 +263,25 @@ static void probe_sys_exit(void *data, struct pt_regs *regs, long ret)
 		goto out;
 	if (!READ_ONCE(fsn_probe_config.wanted[call.sc->sc]))
 		goto out;
-	call.event = fsn_event_by_code(call.sc->event);
-	if (!(call.sc->flags & FSN_SC_MESSAGES)) {
+	if (likely(!(call.sc->flags & FSN_SC_MESSAGES))) {
 		record_call(ring, &call);
 		goto out;
 	}
 	n = fsn_call_messages(&call);
-	for (i = 0; i < n; i++) {
-		struct fsn_call one;
-
-		fsn_call_message(&one, &call, i);
-		record_call(ring, &one);
-	}
+	for (i = 0; i < n; i++)
+		record_message(ring, &call, i);
 out:
 	fsn_leave(ring);
+}
+
+static void probe_sys_exit(void *data, struct pt_regs *regs, long ret)
+{
+	unsigned long nr = fsn_syscall_nr(regs);
+
+	/* nearly every call of a host ends here */
+	if (likely(nr >= FSN_NUMBERS || !READ_ONCE(fsn_probe_config.heeded[nr])))
+		return;
+	heeded_call(regs, ret);
 }
 
 /* Whether current's process leads a session or a group with others in it. */
@@ -296,6 +339,9 @@ static void probe_fork(void *data, struct task_struct *parent, struct task_struc
 	if (unlikely(!ring))
 		return;
 	fsn_ident_fork(ring, parent, child);
+	/* the mounts of a new namespace are new ones, perhaps where others have just been */
+	if (unlikely(child->nsproxy != parent->nsproxy))
+		fsn_mounts_changed();
 	fsn_leave(ring);
 }
 

@@ -105,6 +105,7 @@ bool fsn_out_begin(struct fsn_out *o, struct fsn_ring *ring, u16 type, u16 slot,
 {
 	u32 room = ring_room(ring);
 	struct fsn_record *h;
+	u64 *at;
 
 	o->ring = ring;
 	o->natts = 0;
@@ -115,7 +116,9 @@ bool fsn_out_begin(struct fsn_out *o, struct fsn_ring *ring, u16 type, u16 slot,
 	h = fsn_out_put(o, fixed);
 	if (!h)
 		return false;
-	memset(h, 0, fixed);
+	/* no memset(), and none made of this: of so little it is mostly its beginning */
+	for (at = (u64 *)h; (char *)at < (char *)h + fixed; at++)
+		WRITE_ONCE(*at, 0);
 	h->type = type;
 	h->slot = slot;
 	h->time = fsn_clock();
@@ -173,6 +176,7 @@ struct fsn_att *fsn_att_begin(struct fsn_out *o, u8 kind, u8 param, u32 want, u3
 void fsn_att_end(struct fsn_out *o, struct fsn_att *att, u32 len, u16 flags)
 {
 	char *p = (char *)(att + 1) + len;
+	u32 over = len & 7;
 
 	att->len = len;
 	att->flags = flags;
@@ -180,8 +184,12 @@ void fsn_att_end(struct fsn_out *o, struct fsn_att *att, u32 len, u16 flags)
 		fsn_count_fault(o->ring);
 	if (flags & FSN_ATT_CUT)
 		fsn_count_cut(o->ring);
-	while ((unsigned long)p & 7)
-		*p++ = 0;
+	if (over) {
+		u64 *last = (u64 *)(p - over);	/* attachments begin at multiples of 8 */
+
+		*last &= cpu_to_le64((1ULL << 8 * over) - 1);
+		p += 8 - over;
+	}
 	o->pos = p;
 	o->natts++;
 }
@@ -296,6 +304,7 @@ static void ring_free(struct fsn_ring *ring)
 	ring->map = NULL;
 	ring->pages = NULL;
 	ring->slots = NULL;
+	ring->recent = NULL;
 	ring->consumer = NULL;
 	ring->producer = NULL;
 	ring->data = NULL;
@@ -449,7 +458,7 @@ int fsn_rings_init(void)
 	BUILD_BUG_ON(sizeof(struct fsn_test) != 24);
 	BUILD_BUG_ON(sizeof(struct fsn_string) != 8);
 	BUILD_BUG_ON(sizeof(struct fsn_step) != 8);
-	BUILD_BUG_ON(sizeof(struct fsn_set) != 16 + FSN_SET_PARTS * FSN_PAIRS / 8);
+	BUILD_BUG_ON(sizeof(struct fsn_set) != 32 + FSN_PAIRS);
 	BUILD_BUG_ON(sizeof(struct fsn_program) != 12);
 	BUILD_BUG_ON(FSN_FILTER_CODES != FSN_EVENT_CODES);
 	BUILD_BUG_ON(PRODUCER_PAGES != 1);
@@ -463,9 +472,9 @@ int fsn_rings_init(void)
 		ring->cpu = cpu;
 		init_waitqueue_head(&ring->wait);
 		fsn_hrtimer_setup(&ring->timer, ring_timer);
-		ring->scratch = kmalloc_node(FSN_PATH_MAX, GFP_KERNEL, cpu_to_node(cpu));
+		ring->scratch = kmalloc_node(FSN_PATH_MAX + sizeof(u64), GFP_KERNEL, cpu_to_node(cpu));
 		ring->facts = kmalloc_node(FSN_FACTS_BYTES, GFP_KERNEL, cpu_to_node(cpu));
-		if (!ring->scratch || !ring->facts) {
+		if (fsn_directories_init(ring) || !ring->scratch || !ring->facts) {
 			fsn_rings_exit();
 			return -ENOMEM;
 		}
@@ -482,6 +491,7 @@ void fsn_rings_exit(void)
 		fsn_ring_detach(&rings[cpu]);
 		kfree(rings[cpu].scratch);
 		kfree(rings[cpu].facts);
+		kfree(rings[cpu].directories);
 	}
 	vfree(rings);
 	rings = NULL;

@@ -12,6 +12,7 @@
 #include "sensor.h"
 
 struct fsn_slot;
+struct fsn_directory;
 
 /*
  * One per possible CPU, for the life of the module. @live says whether the shared memory is there: set and
@@ -37,8 +38,11 @@ struct fsn_ring {
 	u32 reset_seen;
 	u64 head_woken;			/* head when the consumer was last woken */
 	struct fsn_slot *slots;
+	struct fsn_slot *recent;	/* the last that was used or asked about, or NULL */
+	const struct fsn_interest *recent_interest;	/* of @recent */
 	char *scratch;
 	char *facts;			/* texts that conditions are about: FSN_FACTS_BYTES */
+	struct fsn_directory *directories;	/* file.c */
 	u64 urgent_at;			/* last wake-up for a likely match */
 	unsigned long nested;		/* counted here while there is no producer page */
 	/* waking the consumer */

@@ -59,7 +59,7 @@ void fsn_att_end(struct fsn_out *o, struct fsn_att *att, u32 len, u16 flags);
 /* Counters of this ring's producer page; @ring as in fsn_out.ring. probe. */
 void fsn_count_fault(struct fsn_ring *ring);
 void fsn_count_cut(struct fsn_ring *ring);
-/* A page-sized (FSN_PATH_MAX) scratch buffer of this CPU, valid until fsn_leave(). probe. */
+/* A scratch buffer of this CPU, of FSN_PATH_MAX bytes and a word, valid until fsn_leave(). probe. */
 char *fsn_scratch(struct fsn_ring *ring);
 
 /* ---- capture.c: an event's parameters, as its row in syscalls.c says ------------------------------- */
@@ -67,7 +67,6 @@ char *fsn_scratch(struct fsn_ring *ring);
 /* A system call as it returned, numbers and arguments already those of the native call. */
 struct fsn_call {
 	const struct fsn_syscall_def *sc;
-	const struct fsn_event_def *event;
 	const struct fsn_facts *facts;	/* what conditions have found out about it, or NULL */
 	unsigned long args[6];
 	long ret;
@@ -107,16 +106,20 @@ bool fsn_compat_call(struct fsn_call *call);
 /* ---- file.c: descriptors and paths ---------------------------------------------------------------- */
 
 /*
- * The path of @path as the current task's root sees it, built at the end of @buf. Returns its length and
+ * The path of @path as the current task's root sees it, built at the end of @buf, which has a word more than @size. Returns its length and
  * start in *@text; flags gets FSN_FD_DELETED, FSN_FD_OUTSIDE, FSN_FD_ANON. Length 0: could not be told. The caller holds
- * a reference or is inside RCU with a validated copy. probe or process.
+ * a reference or is inside RCU with a validated copy. probe.
  */
-u32 fsn_path_text(const struct path *path, char *buf, u32 size, const char **text, u32 *flags);
+u32 fsn_path_text(struct fsn_ring *ring, const struct path *path, char *buf, u32 size, const char **text, u32 *flags);
 /*
- * Whether @text is, for certain, what fsn_path_text() says of @path, without flags; @text is absolute and tidy. Much cheaper, but
- * it only knows the mount that current's root lies in. probe.
+ * Whether @text is, for certain, what fsn_path_text() says of @path, without flags; cheaper. @text is absolute and tidy, and a word
+ * may be read wherever it begins in it. probe.
  */
-bool fsn_path_is(const struct path *path, const char *text, u32 len);
+bool fsn_path_is(struct fsn_ring *ring, const struct path *path, const char *text, u32 len);
+/* A mount may lie elsewhere now, or be gone. Any context. */
+void fsn_mounts_changed(void);
+/* What a ring's probes remember of directories; freed with the ring. process. */
+int fsn_directories_init(struct fsn_ring *ring);
 /* FSN_FD_UPPER, FSN_FD_LOWER or 0: the overlay layer that @dentry's file lies in. */
 u32 fsn_overlay_layer(const struct dentry *dentry);
 /*
@@ -132,13 +135,6 @@ struct socket;
 u32 fsn_sock_text(struct socket *sock, u8 role, char *buf, u32 size);
 /* Queue of the listening socket @fd: length and maximum. False: it is no socket. probe. */
 bool fsn_fd_backlog(int fd, u32 *len, u32 *max);
-
-/* ---- user.c: user memory that may not be there ------------------------------------------------------ */
-
-/* Copies @len bytes or as many as are readable without sleeping; returns the number copied. probe. */
-u32 fsn_user_bytes(void *to, const void __user *from, u32 len);
-/* Copies a text without its NUL, at most @max bytes; *@flags gets FSN_ATT_CUT or FSN_ATT_FAULT. probe. */
-u32 fsn_user_text(char *to, const char __user *from, u32 max, u16 *flags);
 
 /* ---- task.c: slots and task records ----------------------------------------------------------------- */
 

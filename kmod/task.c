@@ -45,11 +45,15 @@ static void key_creds(struct fsn_key *k)
 static void key_paths(struct fsn_key *k)
 {
 	struct fs_struct *fs = current->fs;
-	struct path pwd, root;
+	struct path fsn_uninit pwd;
+	struct path fsn_uninit root;
 	const struct dentry *d;
 
-	if (!fs)
-		return;		/* exiting */
+	if (!fs) {		/* exiting */
+		k->pwd_dentry = k->pwd_mnt = k->pwd_inode = k->root_dentry = k->root_mnt = NULL;
+		k->pwd_name = 0;
+		return;
+	}
 	fsn_fs_paths(fs, &pwd, &root);
 	d = pwd.dentry;
 	k->pwd_dentry = d;
@@ -68,15 +72,18 @@ static void key_cgroup(struct fsn_key *k)
 
 	k->css_set = set;
 	k->cgroup_id = cgrp ? fsn_cgroup_id(cgrp) : 0;
+#else
+	k->css_set = NULL;
+	k->cgroup_id = 0;
 #endif
 }
 
-static void key_of_current(struct fsn_key *k, const struct fsn_image *image)
+/* Every field of it. */
+static __always_inline void key_of_current(struct fsn_key *k, const struct fsn_image *image)
 {
 	struct task_struct *parent = rcu_dereference(current->real_parent);
 	struct signal_struct *sig = current->signal;
 
-	memset(k, 0, sizeof(*k));
 	k->image_id = image ? image->rec.id : 0;
 	key_creds(k);
 	key_paths(k);
@@ -91,6 +98,7 @@ static void key_of_current(struct fsn_key *k, const struct fsn_image *image)
 	k->pid_ns = task_active_pid_ns(current);
 	k->loginuid = fsn_loginuid();
 	k->sessionid = fsn_sessionid();
+	k->pad = 0;
 	memcpy(k->comm_now, current->comm, FSN_COMM);
 }
 
@@ -292,7 +300,7 @@ static bool put_paths(struct fsn_out *o, struct fsn_task *rec, u32 *cwd_hash)
 	if (!current->fs)
 		return true;
 	fsn_fs_paths(current->fs, &pwd, &root);
-	len = fsn_path_text(&pwd, scratch, FSN_PATH_MAX, &text, &flags);
+	len = fsn_path_text(o->ring, &pwd, scratch, FSN_PATH_MAX, &text, &flags);
 	*cwd_hash = jhash(text, len, 0);
 	rec->cwd_len = put_text(o, text, len);
 	if (rec->cwd_len != len)
@@ -468,7 +476,7 @@ static bool cwd_unchanged(struct fsn_ring *ring, struct fsn_slot *slot, u32 seq)
 	if (!current->fs)
 		return true;
 	fsn_fs_paths(current->fs, &pwd, &root);
-	len = fsn_path_text(&pwd, fsn_scratch(ring), FSN_PATH_MAX, &text, &flags);
+	len = fsn_path_text(ring, &pwd, fsn_scratch(ring), FSN_PATH_MAX, &text, &flags);
 	if (jhash(text, len, 0) != slot->cwd_hash)
 		return false;
 	slot->rename_seq = seq;
@@ -485,17 +493,28 @@ static bool lineage_unchanged(struct fsn_slot *slot, u64 seq)
 	return true;
 }
 
-bool fsn_task_seems_masked(struct fsn_ring *ring, u8 class)
+bool fsn_task_find_recent(struct fsn_ring *ring)
 {
-	const struct fsn_interest *interest;
 	struct fsn_slot *slot;
 	bool mine;
 
 	slot = slot_find(ring, &mine);
-	if (!mine)
-		return false;
-	interest = &ring->consumer->interest[slot - ring->slots];
-	return READ_ONCE(interest->gen) == slot->gen && !(READ_ONCE(interest->mask) >> class & 1);
+	if (mine)
+		fsn_task_set_recent(ring, slot);
+	return mine;
+}
+
+/* By words, three at a time: as memcmp() would, which older kernels do byte by byte. */
+static __always_inline bool same_key(const struct fsn_key *a, const struct fsn_key *b)
+{
+	const u64 *x = (const u64 *)a, *y = (const u64 *)b;
+	unsigned int i;
+
+	BUILD_BUG_ON(sizeof(*a) % (3 * sizeof(*x)));
+	for (i = 0; i < sizeof(*a) / sizeof(*x); i += 3)
+		if ((x[i] ^ y[i]) | (x[i + 1] ^ y[i + 1]) | (x[i + 2] ^ y[i + 2]))
+			return false;
+	return true;
 }
 
 int fsn_task_slot(struct fsn_ring *ring, u32 *gen)
@@ -504,14 +523,14 @@ int fsn_task_slot(struct fsn_ring *ring, u32 *gen)
 	u64 lineage_seq = atomic64_read(&fsn_lineage_seq);
 	struct fsn_image *image = fsn_image_current(ring);
 	struct fsn_ident *leader, *self;
+	struct fsn_key fsn_uninit key;
 	struct fsn_slot *slot;
-	struct fsn_key key;
 	bool mine;
 
 	fsn_ring_check_reset(ring);
 	slot = slot_find(ring, &mine);
 	key_of_current(&key, image);
-	if (likely(mine && !memcmp(&key, &slot->key, sizeof(key)) &&
+	if (likely(mine && same_key(&key, &slot->key) &&
 		   lineage_unchanged(slot, lineage_seq) && cwd_unchanged(ring, slot, rename_seq)))
 		goto out;
 
@@ -529,6 +548,7 @@ int fsn_task_slot(struct fsn_ring *ring, u32 *gen)
 	slot->start = fsn_task_start(current);
 	slot->epoch = ring->epoch;
 out:
+	fsn_task_set_recent(ring, slot);
 	*gen = slot->gen;
 	return slot - ring->slots;
 }

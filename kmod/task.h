@@ -6,7 +6,7 @@
 #define FSN_TASK_H
 
 #include "compat.h"
-#include "sensor.h"
+#include "ring.h"
 
 /* ---- exec.c ----------------------------------------------------------------------------------------- */
 
@@ -66,12 +66,6 @@ extern atomic64_t fsn_no_memory;
 
 /* ---- task.c ----------------------------------------------------------------------------------------- */
 
-struct fsn_slot;
-/*
- * Whether the consumer may have said that it wants nothing of this class from current: a look at the slot without comparing
- * the task, so only a hint. probe.
- */
-bool fsn_task_seems_masked(struct fsn_ring *ring, u8 class);
 /* Bumped when an ancestor, a session or a group leader of somebody may have changed. */
 extern atomic64_t fsn_lineage_seq;
 
@@ -116,6 +110,27 @@ struct fsn_slot {
 	struct fsn_key key;
 };
 
+/* The slot that was last found to be current's on @ring; false where there is none. */
+bool fsn_task_find_recent(struct fsn_ring *ring);
+
+static inline void fsn_task_set_recent(struct fsn_ring *ring, struct fsn_slot *slot)
+{
+	ring->recent = slot;
+	ring->recent_interest = &ring->consumer->interest[slot - ring->slots];
+}
+
+/*
+ * Whether the consumer may have said that it wants nothing of this class from current: a look at a slot without comparing the
+ * task, so only a hint.
+ */
+static inline bool fsn_task_seems_masked(struct fsn_ring *ring, u8 class)
+{
+	if (unlikely(!ring->recent || ring->recent->tid != current->pid) && !fsn_task_find_recent(ring))
+		return false;
+	return READ_ONCE(ring->recent_interest->gen) == ring->recent->gen &&
+	       !(READ_ONCE(ring->recent_interest->mask) >> class & 1);
+}
+
 /* ---- probe.c ------------------------------------------------------------------------------------------ */
 
 int fsn_probes_start(u32 tracepoints);
@@ -132,8 +147,8 @@ struct fsn_probe_config {
 	u32 tracepoints;
 	u8 wanted[FSN_SYSCALLS];
 	u8 class[FSN_SYSCALLS];
-	/* by entry (64-bit, 32-bit) and number: wanted, or one that has to be looked at to tell which call it is */
-	u8 heeded[2][FSN_NUMBERS];
+	/* by number: why it is looked at (probe.c), 0: it is not */
+	u8 heeded[FSN_NUMBERS];
 };
 extern struct fsn_probe_config fsn_probe_config;
 

@@ -10,7 +10,7 @@
  * terminator found by one read is never used to trust another.
  */
 #include "compat.h"
-#include "sensor.h"
+#include "user.h"
 
 /* A text is looked at in steps of this many bytes; a step never crosses a page. */
 #define STEP	128
@@ -51,7 +51,7 @@ static u32 text_in_steps(char *to, const char __user *from, u32 max, u16 *flags)
 	return done;
 }
 
-u32 fsn_user_text(char *to, const char __user *from, u32 max, u16 *flags)
+u32 fsn_user_text_slowly(char *to, const char __user *from, u32 max, u16 *flags)
 {
 	long len;
 

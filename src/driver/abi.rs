@@ -82,7 +82,7 @@ mod tests {
             ("fsn_test", size_of::<fsn_test>(), 24),
             ("fsn_string", size_of::<fsn_string>(), 8),
             ("fsn_step", size_of::<fsn_step>(), 8),
-            ("fsn_set", size_of::<fsn_set>(), 16 + 4 * 128),
+            ("fsn_set", size_of::<fsn_set>(), 32 + 1024),
             ("fsn_program", size_of::<fsn_program>(), 12),
         ];
         for (name, size, expected) in sizes {

@@ -5,7 +5,7 @@
 
 use crate::driver::abi::{self, fsn_filter, fsn_program, fsn_set, fsn_step, fsn_string, fsn_test};
 use crate::filter::necessary::Need;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::size_of;
 
 /// Texts, and how each is compared.
@@ -223,6 +223,80 @@ fn is_selective(need: &Need<Test>) -> bool {
     }
 }
 
+/// Whether some result and arguments stop a call, whatever its paths and descriptor are. When in doubt they do.
+fn registers_stop(need: &Need<Test>) -> bool {
+    let mut registers: BTreeMap<u8, Vec<&Test>> = BTreeMap::new();
+    tests_of(need, &mut |test| match test {
+        Test::Result(..) => registers.entry(RESULT).or_default().push(test),
+        Test::Access(reg, _) | Test::Bits(reg, _) | Test::Value(reg, ..) => {
+            registers.entry(*reg).or_default().push(test)
+        }
+        Test::Socket(_) | Test::Text(..) => {}
+    });
+    let choices: Vec<(u8, Vec<i64>)> = registers.iter().map(|(reg, tests)| (*reg, values_that_differ(tests))).collect();
+    let all = choices.iter().try_fold(1_usize, |all, (_, values)| all.checked_mul(values.len()));
+    let Some(all) = all.filter(|all| *all <= MOST_CHOICES) else { return true };
+    (0..all).any(|mut number| {
+        let mut values = [0; 1 + RESULT as usize];
+        for (reg, choice) in &choices {
+            values[usize::from(*reg)] = choice[number % choice.len()];
+            number /= choice.len();
+        }
+        !passes(need, &values)
+    })
+}
+
+const MOST_CHOICES: usize = 4096;
+
+fn tests_of<'n>(need: &'n Need<Test>, seen: &mut impl FnMut(&'n Test)) {
+    match need {
+        Need::Always | Need::Never => {}
+        Need::Is(test) => seen(test),
+        Need::All(parts) | Need::Any(parts) => parts.iter().for_each(|part| tests_of(part, seen)),
+    }
+}
+
+/// Values of a register, so many that every combination of answers to these tests is one's.
+fn values_that_differ(tests: &[&Test]) -> Vec<i64> {
+    let mut values = BTreeSet::from([0]);
+    for test in tests {
+        if values.len() > MOST_CHOICES {
+            break;
+        }
+        match test {
+            Test::Result(low, high) => values.extend([low.saturating_sub(1), *low, *high, high.saturating_add(1)]),
+            Test::Value(_, low, high) => {
+                values.extend([low.saturating_sub(1), *low, *high, high.saturating_add(1)].map(i64::from));
+            }
+            Test::Access(..) => {
+                values = values.iter().flat_map(|value| (0..4).map(move |mode| value & !3 | mode)).collect()
+            }
+            Test::Bits(_, bits) => {
+                let bits = i64::from(*bits);
+                values = values.iter().flat_map(|value| [value & !bits, value | bits]).collect();
+            }
+            Test::Socket(_) | Test::Text(..) => {}
+        }
+    }
+    values.into_iter().collect()
+}
+
+/// As `fsn_filter_passes()` without objects.
+fn passes(need: &Need<Test>, values: &[i64; 1 + RESULT as usize]) -> bool {
+    let value = |reg: &u8| values[usize::from(*reg)];
+    match need {
+        Need::Always => true,
+        Need::Never => false,
+        Need::Is(Test::Result(low, high)) => (*low..=*high).contains(&value(&RESULT)),
+        Need::Is(Test::Access(reg, modes)) => modes >> (value(reg) & 3) & 1 != 0,
+        Need::Is(Test::Bits(reg, bits)) => value(reg) as u32 & bits != 0,
+        Need::Is(Test::Value(reg, low, high)) => (*low..=*high).contains(&(value(reg) as i32)),
+        Need::Is(Test::Socket(_) | Test::Text(..)) => true,
+        Need::All(parts) => parts.iter().all(|part| passes(part, values)),
+        Need::Any(parts) => parts.iter().any(|part| passes(part, values)),
+    }
+}
+
 /// Builds a table.
 #[derive(Debug, Default)]
 pub struct Builder {
@@ -235,6 +309,9 @@ pub struct Builder {
     by_code: Vec<(u16, u8)>,
     known: Vec<(Need<Test>, Place, u8)>,
 }
+
+/// Pairs that are marked for contained texts: with more of them most texts have one, and nothing is gained by longer steps.
+const MOST_MARKS: usize = 64;
 
 const PASS: u16 = abi::FSN_STEP_PASS as u16;
 const STOP: u16 = abi::FSN_STEP_STOP as u16;
@@ -353,6 +430,7 @@ impl Builder {
         let mut flags = 0;
         flags |= if steps.tests.iter().any(Test::is_object) { abi::FSN_PROGRAM_OBJECTS } else { 0 };
         flags |= if is_selective(need) { abi::FSN_PROGRAM_URGENT } else { 0 };
+        flags |= if registers_stop(need) { abi::FSN_PROGRAM_REGISTERS } else { 0 };
         self.programs.push(fsn_program {
             step: first_step,
             steps: steps.steps.len() as u16,
@@ -391,8 +469,17 @@ impl Builder {
         let turned = |text: &Vec<u8>| text.iter().rev().copied().collect::<Vec<u8>>();
         let suffixes: Vec<Vec<u8>> = shortest(texts.suffix.iter().map(turned)).iter().map(turned).collect();
         let exact = texts.exact.iter().cloned().collect();
-        let contained = texts.contained.iter().cloned().collect();
-        let parts: [Vec<Vec<u8>>; abi::FSN_SET_PARTS as usize] = [exact, prefixes, suffixes, contained];
+        let (dotted, contained) = innermost(&texts.contained).into_iter().partition(|text| is_dotted(text));
+        let parts: [Vec<Vec<u8>>; abi::FSN_SET_PARTS as usize] = [exact, prefixes, suffixes, contained, dotted];
+        for part in [abi::FSN_SET_CONTAINED, abi::FSN_SET_DOTTED] {
+            let texts = &parts[part as usize];
+            let least = texts.iter().map(Vec::len).min().unwrap_or(1);
+            let step = (least - 1).min(MOST_MARKS / texts.len().max(1)).min(usize::from(u8::MAX));
+            set.step[part as usize] = step as u8;
+            let pairs =
+                |text: &Vec<u8>| (0..step.max(1)).map(|at| (text[at], text.get(at + 1).copied())).collect::<Vec<_>>();
+            mark(&mut set, part, texts.iter().flat_map(pairs));
+        }
         for (part, texts) in set.part.iter_mut().zip(parts) {
             part.first = self.strings.len() as u16;
             part.count = texts.len() as u16;
@@ -408,7 +495,6 @@ impl Builder {
             abi::FSN_SET_SUFFIX,
             texts.suffix.iter().map(|t| (t[t.len() - 1], t.iter().rev().nth(1).copied())),
         );
-        mark(&mut set, abi::FSN_SET_CONTAINED, texts.contained.iter().map(|t| (t[0], t.get(1).copied())));
         self.sets.push(set);
         self.sets.len() as u16 - 1
     }
@@ -450,15 +536,27 @@ impl Builder {
     }
 }
 
-/// The bits of a part's texts: two bytes each; any second where there is none.
+/// Marks a part's texts: two bytes each; any second where there is none.
 fn mark(set: &mut fsn_set, part: u32, texts: impl Iterator<Item = (u8, Option<u8>)>) {
     for (first, second) in texts {
         for second in second.map_or(0..=u8::MAX, |second| second..=second) {
             // FSN_PAIR
             let pair = (usize::from(first) << 5 ^ usize::from(second)) % abi::FSN_PAIRS as usize;
-            set.pairs[part as usize][pair / 64] |= 1 << (pair % 64);
+            set.pairs[pair] |= 1 << part;
         }
     }
+}
+
+/// Whether two of `.` and `/` stand side by side.
+fn is_dotted(text: &[u8]) -> bool {
+    text.windows(2).any(|two| two.iter().all(|byte| matches!(byte, b'.' | b'/')))
+}
+
+/// Those that contain no other: who has one of the others has one of these.
+fn innermost(texts: &BTreeSet<Vec<u8>>) -> Vec<Vec<u8>> {
+    let holds = |text: &[u8], other: &[u8]| text.windows(other.len()).any(|part| part == other);
+    let is_innermost = |text: &&Vec<u8>| !texts.iter().any(|other| other != *text && holds(text, other));
+    texts.iter().filter(is_innermost).cloned().collect()
 }
 
 /// Sorted, without those that begin with another.

@@ -34,8 +34,9 @@ fn load(blob: &[u8]) -> Option<Loaded> {
 impl Loaded {
     fn program(&self, code: u16) -> Option<*const fsn_program> {
         // SAFETY: a checked table.
-        let program = unsafe { abi::fsn_filter_program(&raw const self.table, u32::from(code)) };
-        (!program.is_null()).then_some(program)
+        let number = unsafe { (*self.table.head).program[usize::from(code)] };
+        // SAFETY: the same; programs are counted from 1.
+        (number != 0).then(|| unsafe { self.table.programs.add(usize::from(number) - 1) })
     }
 
     /// Whether the module would send the event: asked as the probe does, cheap conditions first.
@@ -46,10 +47,12 @@ impl Loaded {
         let mut facts = seen.facts(record.head.ret, &args);
         let (table, facts) = (&raw const self.table, &raw mut facts);
         // SAFETY: a checked table, its program, and facts whose texts live in `seen`.
-        unsafe {
-            abi::fsn_filter_passes(table, program, facts, 0) != 0
-                && abi::fsn_filter_passes(table, program, facts, 1) != 0
-        }
+        let (flags, registers, all) = unsafe {
+            let flags = u32::from((*program).flags);
+            (flags, abi::fsn_filter_passes(table, program, facts, 0), abi::fsn_filter_passes(table, program, facts, 1))
+        };
+        assert!(registers != 0 || flags & abi::FSN_PROGRAM_REGISTERS != 0, "stopped by what is said not to stop");
+        registers != 0 && all != 0
     }
 }
 
@@ -129,11 +132,18 @@ impl Seen {
     }
 
     fn facts(&self, ret: i64, args: &[std::ffi::c_ulong; 6]) -> fsn_facts {
+        let nothing = fsn_fact_text { text: std::ptr::null(), len: 0, state: 0, dotted: 0 };
         let text = |fact: &Fact| match fact {
-            Fact::Absent => fsn_fact_text { text: std::ptr::null(), len: 0, state: abi::FSN_FACT_ABSENT },
-            Fact::Unknown => fsn_fact_text { text: std::ptr::null(), len: 0, state: abi::FSN_FACT_UNKNOWN },
+            Fact::Absent => fsn_fact_text { state: abi::FSN_FACT_ABSENT as u16, ..nothing },
+            Fact::Unknown => fsn_fact_text { state: abi::FSN_FACT_UNKNOWN as u16, ..nothing },
             Fact::Known(text) => {
-                fsn_fact_text { text: text.as_ptr().cast(), len: text.len() as u32, state: abi::FSN_FACT_KNOWN }
+                let dotted = text.windows(2).any(|two| two.iter().all(|byte| b"./".contains(byte)));
+                fsn_fact_text {
+                    text: text.as_ptr().cast(),
+                    len: text.len() as u32,
+                    state: abi::FSN_FACT_KNOWN as u16,
+                    dotted: u16::from(dotted),
+                }
             }
         };
         // SAFETY: integers and pointers, all of which may be zero.
