@@ -8,10 +8,8 @@
 #include "filter.h"
 #ifdef __KERNEL__
 #include <linux/string.h>
-#include <linux/stddef.h>
 #else
 #include <string.h>
-#include <stddef.h>
 #define likely(x)		(x)
 #ifndef __always_inline
 #define __always_inline		inline

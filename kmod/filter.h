@@ -9,6 +9,11 @@
 #define FSN_FILTER_H
 
 #include "abi.h"
+#ifdef __KERNEL__
+#include <linux/stddef.h>
+#else
+#include <stddef.h>
+#endif
 
 struct fsn_ring;
 
@@ -68,7 +73,7 @@ static inline const struct fsn_program *fsn_filter_program(const struct fsn_tabl
 {
 	__u8 n = code < FSN_FILTER_CODES ? table->head->program[code] : 0;
 
-	return n ? &table->programs[n - 1] : 0;
+	return n ? &table->programs[n - 1] : NULL;
 }
 
 /*

@@ -185,7 +185,7 @@ void fsn_att_end(struct fsn_out *o, struct fsn_att *att, u32 len, u16 flags)
 	if (flags & FSN_ATT_CUT)
 		fsn_count_cut(o->ring);
 	if (over) {
-		u64 *last = (u64 *)(p - over);	/* attachments begin at multiples of 8 */
+		__le64 *last = (__le64 *)(p - over);	/* attachments begin at multiples of 8 */
 
 		*last &= cpu_to_le64((1ULL << 8 * over) - 1);
 		p += 8 - over;
