@@ -99,42 +99,88 @@ static const char *base_text(const struct fsn_facts *f, const struct fsn_program
 	return text;
 }
 
-void fsn_facts_path(struct fsn_facts *f, const struct fsn_program *p)
+/* The raw path is @len bytes, and tidy. */
+static noinline void path_is_relative(struct fsn_facts *f, const struct fsn_program *p, u32 len)
 {
-	const void __user *from;
-	const char *base;
-	char *raw = f->ring->facts + RAW_AT, *given = f->ring->facts + GIVEN_AT;
-	u32 len, base_len;
-	u16 flags = 0;
-	u64 dotted;
+	char *given = f->ring->facts + GIVEN_AT;
+	u32 base_len;
+	const char *base = base_text(f, p, &base_len);
 
-	f->raw.state = FSN_FACT_UNKNOWN;
-	f->given.state = FSN_FACT_UNKNOWN;
-	if (p->path == FSN_REG_NONE || !f->args[p->path])
-		return;
-	from = (const void __user *)f->args[p->path];
-	len = fsn_user_text(raw, from, GIVEN_MAX, &flags, &dotted);
-	if (flags)
-		return;
-	f->read = raw;
-	f->read_at = f->args[p->path];
-	f->read_len = len;
-	if (!len || !tidy(raw, len, dotted))
-		return;
-	known(&f->raw, raw, len, dotted);
-	if (raw[0] == '/') {
-		known(&f->given, raw, len, dotted);
-		return;
-	}
-	base = base_text(f, p, &base_len);
 	if (!base || base_len + 1 + len > GIVEN_MAX)
 		return;
 	if (base_len == 1)
 		base_len = 0;	/* the root */
 	memcpy(given, base, base_len);
 	given[base_len] = '/';
-	memcpy(given + base_len + 1, raw, len);
+	memcpy(given + base_len + 1, f->ring->facts + RAW_AT, len);
 	known(&f->given, given, base_len + 1 + len, true);
+}
+
+/* What @len bytes of the path that the program gave are. */
+static __always_inline void path_is_raw(struct fsn_facts *f, const struct fsn_program *p, u32 len, u64 dotted)
+{
+	const char *raw = f->ring->facts + RAW_AT;
+
+	f->read = raw;
+	f->read_at = f->args[p->path];
+	f->read_len = len;
+	if (!len || !tidy(raw, len, dotted))
+		return;
+	known(&f->raw, raw, len, dotted);
+	if (raw[0] == '/')
+		known(&f->given, raw, len, dotted);
+	else
+		path_is_relative(f, p, len);
+}
+
+static noinline void path_slowly(struct fsn_facts *f, const struct fsn_program *p)
+{
+	const void __user *from = (const void __user *)f->args[p->path];
+	u16 flags = 0;
+	u32 len = fsn_user_text_slowly(f->ring->facts + RAW_AT, from, GIVEN_MAX, &flags);
+
+	if (!flags)
+		path_is_raw(f, p, len, ~0ULL);
+}
+
+void fsn_facts_path(struct fsn_facts *f, const struct fsn_program *p)
+{
+	u64 dotted;
+	long len;
+
+	f->raw.state = FSN_FACT_UNKNOWN;
+	f->given.state = FSN_FACT_UNKNOWN;
+	if (p->path == FSN_REG_NONE || !f->args[p->path])
+		return;
+	len = fsn_user_text_by_words(f->ring->facts + RAW_AT, (const void __user *)f->args[p->path], GIVEN_MAX, &dotted);
+	if (likely(len >= 0))
+		path_is_raw(f, p, len, dotted);
+	else
+		path_slowly(f, p);
+}
+
+static noinline void opened_slowly(struct fsn_facts *f, int fd)
+{
+	const char *text = "";
+	struct file *file;
+	bool borrowed;
+	u32 len, flags = 0;
+
+	file = fsn_file_get(fd, &borrowed);
+	if (!file)
+		return;		/* closed by another thread */
+	if (S_ISSOCK(file_inode(file)->i_mode))
+		goto out;
+	len = fsn_path_text(f->ring, &file->f_path, f->ring->facts + OPENED_AT, FSN_PATH_MAX, &text, &flags);
+	if (!len || text[0] != '/' || (flags & (FSN_FD_ANON | FSN_FD_DELETED)))
+		goto out;
+	known(&f->opened, text, len, true);
+	if (borrowed) {
+		f->file = file;
+		f->file_flags = flags;
+	}
+out:
+	fsn_file_put(file, borrowed);
 }
 
 /* The descriptor that the conditions are about, or -1. */
@@ -147,38 +193,23 @@ static int descriptor(const struct fsn_facts *f, const struct fsn_program *p)
 
 void fsn_facts_opened(struct fsn_facts *f, const struct fsn_program *p)
 {
-	const char *text = "";
+	int fd = descriptor(f, p);
 	struct file *file;
-	bool borrowed;
-	u32 len, flags = 0;
 
+	if (fd < 0) {
+		f->opened.state = p->fd == FSN_REG_NONE ? FSN_FACT_UNKNOWN : FSN_FACT_ABSENT;
+		return;
+	}
 	f->opened.state = FSN_FACT_UNKNOWN;
-	if (p->fd == FSN_REG_NONE)
-		return;
-	if (descriptor(f, p) < 0) {
-		f->opened.state = FSN_FACT_ABSENT;
-		return;
-	}
-	file = fsn_file_get(descriptor(f, p), &borrowed);
-	if (!file)
-		return;		/* closed by another thread */
-	if (S_ISSOCK(file_inode(file)->i_mode))
-		goto out;
-	if (f->given.state == FSN_FACT_KNOWN && fsn_path_is(f->ring, &file->f_path, f->given.text, f->given.len)) {
-		/* most files are opened as they are called */
+	/* most files are opened as they are called, by programs of one thread */
+	file = f->given.state == FSN_FACT_KNOWN ? fsn_file_own(fd) : NULL;
+	if (likely(file && fsn_path_is(f->ring, &file->f_path, f->given.text, f->given.len))) {
 		f->opened = f->given;
-	} else {
-		len = fsn_path_text(f->ring, &file->f_path, f->ring->facts + OPENED_AT, FSN_PATH_MAX, &text, &flags);
-		if (!len || text[0] != '/' || (flags & (FSN_FD_ANON | FSN_FD_DELETED)))
-			goto out;
-		known(&f->opened, text, len, true);
-	}
-	if (borrowed) {
 		f->file = file;
-		f->file_flags = flags;
+		f->file_flags = 0;
+	} else {
+		opened_slowly(f, fd);
 	}
-out:
-	fsn_file_put(file, borrowed);
 }
 
 static u32 kind_of(struct file *file)

@@ -56,7 +56,7 @@ static bool path_is_outside(const struct path *path)
  * call may have moved a mount, nor for more than 10 ms: what the kernel does with mounts of its own accord (automounts,
  * namespaces that end) tells nobody.
  */
-struct fsn_directory {
+struct fsn_directory_id {
 	const struct dentry *dentry;
 	const struct vfsmount *mnt;
 	const struct inode *inode;
@@ -64,6 +64,10 @@ struct fsn_directory {
 	const struct vfsmount *root_mnt;
 	const struct dentry *root_dentry;
 	u64 seqs;
+};
+
+struct fsn_directory {
+	struct fsn_directory_id id;
 	unsigned long until;	/* jiffies */
 	u32 len;		/* of @text; 0: the root */
 	char text[120 + sizeof(u64)];	/* a word more than is used */
@@ -96,8 +100,8 @@ static __always_inline struct fsn_directory *entry_of(struct fsn_ring *ring, con
 	return &ring->directories[hash_ptr(directory, ilog2(DIRECTORIES))];
 }
 
-/* Fills @is without what it is called; false where that is not told by its directory and its name. */
-static __always_inline bool directory_of(const struct path *path, struct fsn_directory *is)
+/* What tells the directory of a path; false where the path is not its directory and its name. */
+static __always_inline bool directory_of(const struct path *path, struct fsn_directory_id *is)
 {
 	const struct dentry *d = path->dentry, *parent = READ_ONCE(d->d_parent);
 	struct fs_struct *fs = current->fs;
@@ -121,22 +125,24 @@ static __always_inline bool directory_of(const struct path *path, struct fsn_dir
 	return true;
 }
 
-static __always_inline bool is_known(const struct fsn_directory *is, const struct fsn_directory *entry)
+static __always_inline bool is_known(const struct fsn_directory_id *is, const struct fsn_directory *entry)
 {
-	return entry->dentry == is->dentry && entry->mnt == is->mnt && entry->inode == is->inode &&
-	       entry->name == is->name && entry->root_mnt == is->root_mnt && entry->root_dentry == is->root_dentry &&
-	       entry->seqs == is->seqs && !time_after(jiffies, entry->until);
+	const struct fsn_directory_id *id = &entry->id;
+
+	return id->dentry == is->dentry && id->mnt == is->mnt && id->inode == is->inode && id->name == is->name &&
+	       id->root_mnt == is->root_mnt && id->root_dentry == is->root_dentry && id->seqs == is->seqs &&
+	       !time_after(jiffies, entry->until);
 }
 
 /* Whether nothing has been renamed or moved since directory_of(). */
-static __always_inline bool still_is(const struct fsn_directory *is)
+static __always_inline bool still_is(const struct fsn_directory_id *is)
 {
 	smp_rmb();
 	return seqs_now() == is->seqs;
 }
 
 /* What d_path() has said of a path in @is. */
-static void remember(struct fsn_ring *ring, const struct fsn_directory *is, const char *text, u32 len)
+static void remember(struct fsn_ring *ring, const struct fsn_directory_id *is, const char *text, u32 len)
 {
 	struct fsn_directory *entry = entry_of(ring, is->dentry);
 
@@ -144,7 +150,7 @@ static void remember(struct fsn_ring *ring, const struct fsn_directory *is, cons
 		;
 	if (len > sizeof(entry->text) - sizeof(u64) || !still_is(is))
 		return;
-	memcpy(entry, is, offsetof(struct fsn_directory, until));
+	entry->id = *is;
 	entry->until = jiffies + max(HZ / 100, 1);
 	entry->len = len;
 	memcpy(entry->text, text, len);
@@ -186,7 +192,7 @@ static char *known_path(const struct dentry *d, const struct fsn_directory *entr
 
 u32 fsn_path_text(struct fsn_ring *ring, const struct path *path, char *buf, u32 size, const char **text, u32 *flags)
 {
-	struct fsn_directory fsn_uninit is;
+	struct fsn_directory_id fsn_uninit is;
 	bool in_directory = directory_of(path, &is), made_up;
 	u32 len, told = 0;
 	char *start;
@@ -247,7 +253,7 @@ bool fsn_path_is(struct fsn_ring *ring, const struct path *path, const char *tex
 {
 	const struct dentry *d = path->dentry;
 	const struct fsn_directory *entry;
-	struct fsn_directory fsn_uninit is;
+	struct fsn_directory_id fsn_uninit is;
 	const char *name;
 	u32 n, i;
 

@@ -315,8 +315,8 @@ static int kind_may_be(const struct fsn_program *p, struct fsn_facts *f, const s
 	return f->kind_state != FSN_FACT_KNOWN || (f->kind & test->low);
 }
 
-static int may_hold(const struct fsn_table *t, const struct fsn_program *p, struct fsn_facts *f,
-		    const struct fsn_test *test)
+/* A test of the registers and the result. */
+static int registers_may_be(const struct fsn_facts *f, const struct fsn_test *test)
 {
 	switch (test->kind) {
 	case FSN_TEST_RESULT:
@@ -330,40 +330,44 @@ static int may_hold(const struct fsn_table *t, const struct fsn_program *p, stru
 
 		return test->low <= value && value <= test->high;
 	}
-	case FSN_TEST_SOCKET:
-		return kind_may_be(p, f, test);
-	case FSN_TEST_TEXT:
-		return texts_may_be_in(t, p, f, test);
 	default:
 		return 1;
 	}
 }
 
+/* A test of paths or of a socket; decided once. */
+static int object_may_be(const struct fsn_table *t, const struct fsn_program *p, struct fsn_facts *f,
+			 const struct fsn_test *test, __u64 bit)
+{
+	int may;
+
+	if (f->asked & bit)
+		return f->held & bit ? 1 : 0;
+	may = test->kind == FSN_TEST_TEXT ? texts_may_be_in(t, p, f, test) : kind_may_be(p, f, test);
+	f->asked |= bit;
+	if (may)
+		f->held |= bit;
+	return may;
+}
+
 int fsn_filter_passes(const struct fsn_table *t, const struct fsn_program *p, struct fsn_facts *f, int objects)
 {
-	__u32 at = p->step;
+	const struct fsn_step *s = &t->steps[p->step];
 
 	for (;;) {
-		const struct fsn_step *s = &t->steps[at];
 		const struct fsn_test *test = &t->tests[s->test];
-		__u64 bit = 1ULL << (s->test - p->test);
 		__u16 to;
 
-		if (!(f->asked & bit)) {
-			if (!objects && (test->kind == FSN_TEST_TEXT || test->kind == FSN_TEST_SOCKET)) {
-				to = s->yes;
-				goto next;
-			}
-			f->asked |= bit;
-			if (may_hold(t, p, f, test))
-				f->held |= bit;
-		}
-		to = f->held & bit ? s->yes : s->no;
-next:
-		if (to == FSN_STEP_PASS)
-			return 1;
+		if (test->kind != FSN_TEST_TEXT && test->kind != FSN_TEST_SOCKET)
+			to = registers_may_be(f, test) ? s->yes : s->no;
+		else if (!objects || object_may_be(t, p, f, test, 1ULL << (s->test - p->test)))
+			to = s->yes;
+		else
+			to = s->no;
 		if (to == FSN_STEP_STOP)
 			return 0;
-		at = to;	/* forward, see check_step() */
+		if (to == FSN_STEP_PASS)
+			return 1;
+		s = &t->steps[to];	/* forward, see check_step() */
 	}
 }
