@@ -523,19 +523,10 @@ static inline void fsn_copy_comm(char *to, const char *from)
 	to[15] = 0;
 }
 
-/* Renamed in 5.11 (bebf684bf330), which 5.10.220 took over. */
-static inline struct file *fsn_file_look_up(struct files_struct *files, int fd)
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 10, 220)
-	return files_lookup_fd_raw(files, fd);
-#else
-	return fcheck_files(files, fd);
-#endif
-}
-
 /*
  * A file of current's own table. As fdget() does, a table that nobody shares is read without a reference:
- * nobody else can close the file before the system call is over. Otherwise a reference is taken.
+ * nobody else can close the file before the system call is over. Otherwise a reference is taken. The look-up
+ * was renamed in 5.11 (bebf684bf330), which 5.10.220 took over.
  */
 static inline struct file *fsn_file_get(int fd, bool *borrowed)
 {
@@ -547,15 +538,11 @@ static inline struct file *fsn_file_get(int fd, bool *borrowed)
 	if (atomic_read(&files->count) != 1)
 		return fget_raw(fd);
 	*borrowed = true;
-	return fsn_file_look_up(files, fd);
-}
-
-/* The same where no reference is needed, else NULL. @fd is not negative. */
-static inline struct file *fsn_file_own(int fd)
-{
-	struct files_struct *files = current->files;
-
-	return files && atomic_read(&files->count) == 1 ? fsn_file_look_up(files, fd) : NULL;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 10, 220)
+	return files_lookup_fd_raw(files, fd);
+#else
+	return fcheck_files(files, fd);
+#endif
 }
 
 static inline void fsn_file_put(struct file *file, bool borrowed)

@@ -159,28 +159,21 @@ void fsn_facts_path(struct fsn_facts *f, const struct fsn_program *p)
 		path_slowly(f, p);
 }
 
-static noinline void opened_slowly(struct fsn_facts *f, int fd)
+static noinline void opened_slowly(struct fsn_facts *f, struct file *file, bool borrowed)
 {
 	const char *text = "";
-	struct file *file;
-	bool borrowed;
 	u32 len, flags = 0;
 
-	file = fsn_file_get(fd, &borrowed);
-	if (!file)
-		return;		/* closed by another thread */
 	if (S_ISSOCK(file_inode(file)->i_mode))
-		goto out;
+		return;
 	len = fsn_path_text(f->ring, &file->f_path, f->ring->facts + OPENED_AT, FSN_PATH_MAX, &text, &flags);
 	if (!len || text[0] != '/' || (flags & (FSN_FD_ANON | FSN_FD_DELETED)))
-		goto out;
+		return;
 	known(&f->opened, text, len, true);
 	if (borrowed) {
 		f->file = file;
 		f->file_flags = flags;
 	}
-out:
-	fsn_file_put(file, borrowed);
 }
 
 /* The descriptor that the conditions are about, or -1. */
@@ -195,21 +188,28 @@ void fsn_facts_opened(struct fsn_facts *f, const struct fsn_program *p)
 {
 	int fd = descriptor(f, p);
 	struct file *file;
+	bool borrowed;
 
 	if (fd < 0) {
 		f->opened.state = p->fd == FSN_REG_NONE ? FSN_FACT_UNKNOWN : FSN_FACT_ABSENT;
 		return;
 	}
 	f->opened.state = FSN_FACT_UNKNOWN;
-	/* most files are opened as they are called, by programs of one thread */
-	file = f->given.state == FSN_FACT_KNOWN ? fsn_file_own(fd) : NULL;
-	if (likely(file && fsn_path_is(f->ring, &file->f_path, f->given.text, f->given.len))) {
+	file = fsn_file_get(fd, &borrowed);
+	if (!file)
+		return;		/* closed by another thread */
+	/* most files are opened as they are called */
+	if (f->given.state == FSN_FACT_KNOWN &&
+	    likely(fsn_path_is(f->ring, &file->f_path, f->given.text, f->given.len))) {
 		f->opened = f->given;
-		f->file = file;
-		f->file_flags = 0;
+		if (borrowed) {
+			f->file = file;
+			f->file_flags = 0;
+		}
 	} else {
-		opened_slowly(f, fd);
+		opened_slowly(f, file, borrowed);
 	}
+	fsn_file_put(file, borrowed);
 }
 
 static u32 kind_of(struct file *file)
