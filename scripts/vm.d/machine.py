@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import console as consoles
+import executed
 import profile_samples as profile
 
 END_OF_CONSOLE = b"vm: end of console"
@@ -27,6 +28,7 @@ class Result:
         self.console = ""
         self.qemu_messages = ""
         self.samples = ()  # instruction pointers, with --profile
+        self.executed = None  # a text, with --executed
 
 
 def command_line(options, vmlinux, initramfs, folder, console, shares, ports):
@@ -45,7 +47,7 @@ def command_line(options, vmlinux, initramfs, folder, console, shares, ports):
         words += ["-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap{access}"]
         words += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
     words += ["-device", "virtio-serial-pci"]
-    if options.profile:
+    if options.profile or options.executed:
         words += ["-chardev", f"socket,id=monitor,path={folder}/monitor,server=on,wait=off", "-mon", "monitor"]
     for name, descriptor in ports.items():
         words += ["-chardev", f"socket,id={name},fd={descriptor}"]
@@ -73,6 +75,9 @@ def run(options, vmlinux, initramfs, folder, shares):
         for port in ports.values():
             port.close()
         samples = stack.enter_context(profile.Sampler(f"{folder}/monitor", lambda: result.boot_seconds)) if options.profile else None
+        recorder = None
+        if options.executed:
+            recorder = stack.enter_context(executed.Recorder(f"{folder}/monitor", *options.executed, f"{folder}/executed"))
         try:
             stall = None if options.allow_splat else _Stall(console)
             _relay(selector, result, deadline, stall)
@@ -87,6 +92,8 @@ def run(options, vmlinux, initramfs, folder, shares):
         finally:
             if samples:
                 result.samples = samples.end()
+            if recorder:
+                result.executed = recorder.end()
             qemu.send_signal(signal.SIGKILL)
             qemu.wait()
         messages.seek(0)
