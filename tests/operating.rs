@@ -216,6 +216,50 @@ fn snapshots_are_alerts_and_lines_of_a_file() {
     sensor.stop();
 }
 
+/// A program that is kept alive gets every alert, and a file stays open, until SIGUSR1 asks for another one.
+#[test]
+fn outputs_are_opened_again_when_asked_and_only_then() {
+    let config = "metrics: {enabled: true, interval: 100ms, output_rule: true}\n\
+                  file_output: {enabled: true, keep_alive: true, filename: DIR/alerts}\n\
+                  program_output: {enabled: true, keep_alive: true, program: 'echo started >> DIR/starts; cat >> DIR/got'}\n";
+    let sensor = Sensor::start(config, |_| {});
+    let count = |name: &str| sensor.read(name).lines().count();
+    wait_for("an alert in both", || (count("alerts") > 0 && count("got") > 0).then_some(()));
+    fs::rename(sensor.folder.path().join("alerts"), sensor.folder.path().join("old")).expect("renamed");
+    // More than two seconds: the control thread's clock has ticked.
+    wait_for("alerts", || (count("old") > 25 && count("got") > 25).then_some(()));
+    assert!(count("alerts") == 0 && count("starts") == 1, "{} {}", count("alerts"), sensor.read("starts"));
+    sensor.signal(nix::sys::signal::Signal::SIGUSR1);
+    wait_for("an alert in the new file", || (count("alerts") > 0 && count("starts") == 2).then_some(()));
+    wait_for("both have all", || (count("old") + count("alerts") == count("got")).then_some(()));
+    sensor.stop();
+}
+
+/// Whether it does not read or does not end: a program that stops its output is told.
+#[test]
+fn an_output_that_hangs_is_told() {
+    let config = "metrics: {enabled: true, interval: 100ms, output_rule: true}\noutput_timeout: 200\n\
+                  program_output: {enabled: true, keep_alive: true, program: ': < DIR/gate'}\n";
+    for signal in [None, Some(nix::sys::signal::Signal::SIGUSR1)] {
+        let gate = |folder: &Path| {
+            nix::unistd::mkfifo(&folder.join("gate"), nix::sys::stat::Mode::S_IRWXU).expect("made");
+        };
+        let sensor = Sensor::start(config, gate);
+        wait_for("an alert", || (!sensor.alerts().is_empty()).then_some(()));
+        if let Some(signal) = signal {
+            sensor.signal(signal);
+        }
+        sensor.says(
+            ": < DIR/gate' has been blocked for ".replace("DIR", &sensor.folder.path().display().to_string()).as_str(),
+            1,
+        );
+        // Lets the program go, as often as it is started.
+        let gate = sensor.folder.path().join("gate");
+        std::thread::spawn(move || while fs::OpenOptions::new().write(true).open(&gate).is_ok() {});
+        sensor.stop();
+    }
+}
+
 #[test]
 fn files_that_change_are_loaded_and_bad_ones_are_not() {
     let port = free_port();

@@ -35,7 +35,8 @@ pub struct Manner {
 /// What other threads may know of an output.
 #[derive(Debug, Default)]
 struct State {
-    /// Milliseconds since the start at which the write in progress began, plus 1; 0: none.
+    /// Milliseconds since the start at which the write in progress began, plus 1; 0: none. Opening and closing count: a program
+    /// that is to end may take its time.
     busy_since: AtomicU64,
     /// Alerts that wait, the one being written included.
     waiting: AtomicI64,
@@ -98,7 +99,7 @@ impl Output {
         Ok(Output { distributor, lanes, started })
     }
 
-    /// The output whose write in progress takes longest, and how long it takes already.
+    /// The output that is at the same write, opening or closing for the longest time, and for how long.
     pub fn busy_for(&self) -> Option<(&str, Duration)> {
         let now = self.started.elapsed();
         let busy = self.lanes.iter().filter_map(|lane| {
@@ -287,7 +288,7 @@ impl Writer {
             }
             match item {
                 Ok(Item::Reopen) => {
-                    if let Err(error) = self.channel.reopen() {
+                    if let Err(error) = self.busy(Channel::reopen) {
                         log::write(
                             Level::Error,
                             format_args!("{} cannot be opened again: {error}", self.channel.name()),
@@ -295,7 +296,7 @@ impl Writer {
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    if let Err(error) = self.channel.end() {
+                    if let Err(error) = self.busy(Channel::end) {
                         log::write(Level::Error, format_args!("output to {} failed: {error}", self.channel.name()));
                     }
                     return;
@@ -305,10 +306,16 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, lines: &[u8], priorities: &[Priority]) {
+    /// Does what may take its time, and lets others see for how long.
+    fn busy<T>(&mut self, work: impl FnOnce(&mut Channel) -> T) -> T {
         self.state.busy_since.store(self.started.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
-        let result = self.channel.write(lines, priorities);
+        let result = work(&mut self.channel);
         self.state.busy_since.store(0, Ordering::Relaxed);
+        result
+    }
+
+    fn write(&mut self, lines: &[u8], priorities: &[Priority]) {
+        let result = self.busy(|channel| channel.write(lines, priorities));
         self.state.wait(-(priorities.len() as i64));
         match &result {
             Ok(()) if !self.has_failed => {}

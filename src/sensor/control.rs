@@ -101,7 +101,9 @@ impl Control<'_> {
             if let Some(path) = changed {
                 self.reload_told(&format!("{} has changed: as if SIGHUP received", path.display()))?;
             }
-            self.state.reopen &= !self.sender.reopen();
+            if self.state.reopen && self.sender.reopen() {
+                self.state.reopen = false;
+            }
             let now = Instant::now();
             self.snapshot(now);
             if end.is_some_and(|end| now >= end) {
