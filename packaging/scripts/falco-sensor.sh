@@ -41,6 +41,11 @@ build() {
 	return 1
 }
 
+start_sensor() {
+	systemctl start falco-sensor.service ||
+		say "falco-sensor did not start: journalctl -u falco-sensor -u falco-sensor-driver"
+}
+
 # after_install first|upgrade
 after_install() {
 	if has systemctl; then
@@ -62,9 +67,9 @@ after_install() {
 	elif systemctl -q is-active falco-sensor.service; then
 		systemctl stop falco-sensor.service || true
 		systemctl restart falco-sensor-driver.service || true
-		systemctl start falco-sensor.service || say "falco-sensor did not start: journalctl -u falco-sensor"
+		start_sensor
 	elif [ "$1" = first ] && systemctl -q is-enabled falco-sensor.service; then
-		systemctl start falco-sensor.service || say "falco-sensor did not start: journalctl -u falco-sensor -u falco-sensor-driver"
+		start_sensor
 	elif [ -d /sys/module/falco_sensor ]; then
 		falco-ctl driver load || true
 	fi
