@@ -23,7 +23,7 @@ function address() {
   return {page: page || 'dashboard', id: rest.join('/'), query: new URLSearchParams(query), filter: new Filter(query)};
 }
 
-async function route() {
+async function route(moved = false) {
   const mine = ++shown;
   clearTimeout(timer);
   close?.();
@@ -40,7 +40,7 @@ async function route() {
     const parameters = new URLSearchParams(next.query());
     for (const [name, value] of Object.entries(more)) if (value > 1) parameters.set(name, value);
     const target = `#/${to}${parameters.size ? `?${parameters}` : ''}`;
-    if (location.hash === target) route();
+    if (location.hash === target) route(true);
     else location.hash = target;
   };
   const alive = () => mine === shown;
@@ -48,7 +48,10 @@ async function route() {
   try {
     const context = {filter, query, id, go, alive, may: user.role === 'operator', replace: next => { timer = next; }, closing: work => { close = work; }};
     await draw(context);
-    if (alive()) say(title);
+    if (!alive()) return;
+    say(title);
+    // What had the keyboard is drawn anew: it goes on at the content, not at the top of the document.
+    if (moved && document.activeElement === document.body) element('main').focus({preventScroll: true});
   } catch (error) {
     if (alive() && error.status !== 401) show(h('h1', {}, title), h('p', {class: 'error', role: 'alert'}, error.message));
     else if (error.status !== 401) say(error.message);
@@ -126,6 +129,6 @@ document.querySelector('.skip').addEventListener('click', event => {
   event.preventDefault();
   element('main').focus();
 });
-addEventListener('hashchange', () => user && route());
+addEventListener('hashchange', () => user && route(true));
 addEventListener('logged-out', () => user && login('The session has ended.'));
 start().catch(error => login(error.status === 401 ? '' : error.message));
