@@ -81,20 +81,31 @@ impl Node {
 struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,
+    /// The position asked for last: the next one of its line is counted from there, or a long line would be gone through for every
+    /// item in it.
+    last: Cell<Mark>,
 }
 
 impl<'t> Lines<'t> {
     fn new(text: &'t str) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
-        Lines { text, starts }
+        Lines { text, starts, last: Cell::default() }
     }
 
     fn mark(&self, mark: libyaml_safer::Mark) -> Mark {
         // Positions in a text that is in memory fit.
         let (line, column) = (mark.line as usize, mark.column as usize);
-        let start = self.starts.get(line).copied().unwrap_or(self.text.len());
-        let offset = self.text[start..].char_indices().nth(column).map_or(self.text.len(), |(i, _)| start + i);
-        Mark { line, column, offset }
+        let last = self.last.get();
+        let (start, counted) = if last.line == line && last.column <= column {
+            (last.offset, last.column)
+        } else {
+            (self.starts.get(line).copied().unwrap_or(self.text.len()), 0)
+        };
+        let mut rest = self.text[start..].char_indices();
+        let offset = rest.nth(column - counted).map_or(self.text.len(), |(i, _)| start + i);
+        let mark = Mark { line, column, offset };
+        self.last.set(mark);
+        mark
     }
 }
 
@@ -259,6 +270,18 @@ mod tests {
         assert_eq!((b.mark.line, b.mark.column, b.mark.offset), (1, 5, 15));
         assert_eq!(b.sequence().unwrap()[0].text(), Some("="));
         assert_eq!(docs[1].sequence().unwrap()[0].get("desc").unwrap().text(), Some("!= after"));
+    }
+
+    #[test]
+    fn a_list_in_one_long_line_is_gone_through_once() {
+        let items = vec!["\u{e9}"; 200_000];
+        let text = format!("- list: l\n  items: [{}]\n- list: m\n", items.join(","));
+        let docs = parse(&text).unwrap();
+        let lists = docs[0].sequence().unwrap();
+        let list = lists[0].get("items").unwrap().sequence().unwrap();
+        let mark = list[199_999].mark;
+        assert_eq!((list.len(), mark.line, mark.column, mark.offset), (200_000, 1, 10 + 399_998, 20 + 599_997));
+        assert_eq!(lists[1].mark.offset, text.len() - 8);
     }
 
     #[test]
