@@ -121,7 +121,15 @@ fn task(slot: u16, comm: &str) -> Vec<u8> {
 }
 
 fn task_of(slot: u16, comm: &str, generation: u32) -> Vec<u8> {
+    task_in(slot, comm, generation, 0, "")
+}
+
+/// A task of this user and group, in these control groups.
+fn task_in(slot: u16, comm: &str, generation: u32, id: u32, cgroups: &str) -> Vec<u8> {
     let head = fsn_task {
+        euid: id,
+        egid: id,
+        cgroups_len: cgroups.len() as u16,
         gen_: generation,
         exec_id: 1,
         tid: 42,
@@ -134,7 +142,7 @@ fn task_of(slot: u16, comm: &str, generation: u32) -> Vec<u8> {
     };
     let parent =
         fsn_relative { exec_id: 2, pid: 1, flags: abi::FSN_REL_PARENT, comm: name("init"), ..Default::default() };
-    record(abi::FSN_REC_TASK, slot, bytes_of(&head), &[bytes_of(&parent), b"/tmp"].concat())
+    record(abi::FSN_REC_TASK, slot, bytes_of(&head), &[bytes_of(&parent), b"/tmp", cgroups.as_bytes()].concat())
 }
 
 /// `openat(AT_FDCWD, path)`, whose descriptor the kernel calls `opened`.
@@ -195,9 +203,19 @@ const RULES: &str = r#"
   condition: evt.type = unlinkat and proc.name = nobody
   output: "%fd.name"
   priority: NOTICE
+- rule: own user
+  desc: d
+  condition: evt.type = unlinkat and user.name = app and group.name = web
+  output: "%user.name %group.name"
+  priority: NOTICE
 "#;
 
 fn watch() -> (Watch, queue::Queue, Arc<Shared>) {
+    let users = Users::from_texts(b"root:x:0:0::/root:/bin/sh\n", b"");
+    watch_on(Host::new(users, Clock::default(), "host", 0))
+}
+
+fn watch_on(host: Host) -> (Watch, queue::Queue, Arc<Shared>) {
     let folder = tempfile::tempdir().expect("temporary folder");
     let file = folder.path().join("c.yaml");
     std::fs::write(&file, "append_output: [{suggested_output: true}]").expect("writable");
@@ -218,7 +236,6 @@ fn watch() -> (Watch, queue::Queue, Arc<Shared>) {
         matches,
     });
     let (sender, queue) = queue::bounded(100);
-    let host = Host::new(Users::from_texts(b"root:x:0:0::/root:/bin/sh\n", b""), Clock::default(), "host", 0);
     (Watch::new(shared.clone(), host, style, sender), queue, shared)
 }
 
@@ -283,7 +300,7 @@ fn a_rule_fires_once_for_either_path() {
     }
     let counts: Vec<u64> = shared.matches.iter().map(|count| count.load(Ordering::Relaxed)).collect();
     // The last case holds for `below` by the opened path and for `regex` by the given one: the first rule fires.
-    assert_eq!((fired, counts), (4, vec![3, 1, 0, 0, 0]));
+    assert_eq!((fired, counts), (4, vec![3, 1, 0, 0, 0, 0]));
 }
 
 #[test]
@@ -315,4 +332,35 @@ fn the_module_is_told_once_what_a_task_cannot_match() {
     let unlink = unlink.record(7, 2, 1_000_000).bytes().to_vec();
     feed(&mut watch, &[unlink]);
     assert!(watch.interest().is_some_and(|wanted| wanted.generation == 2));
+}
+
+#[test]
+fn names_of_a_container_come_late_and_are_asked_for_again() {
+    use falco_sensor::enrich::own_users::Reader;
+    let machine = tempfile::tempdir().expect("temporary folder");
+    let process = machine.path().join("proc/42");
+    std::fs::create_dir_all(process.join("root/etc")).expect("made");
+    let group = format!("/docker/{}", "0123456789abcdef".repeat(4));
+    std::fs::write(process.join("cgroup"), format!("0::{group}\n")).expect("written");
+    std::fs::write(process.join("root/etc/passwd"), "app:x:999:999::/:/bin/sh\n").expect("written");
+    std::fs::write(process.join("root/etc/group"), "web:x:999:\n").expect("written");
+    let users = Users::from_texts(b"host:x:999:999::/:/bin/sh\n", b"host:x:999:\n");
+    let reader = Reader::start(machine.path()).expect("started");
+    let (mut watch, _queue, shared) = watch_on(Host::new(users, Clock::default(), "host", 0).with_own_users(reader));
+    let mut tasks = known_tasks();
+    tasks[2] = task_in(7, "cat", 1, 999, &format!("={group}\0"));
+    let unlink = falco_sensor::event::synthetic::EventSpec::new("unlinkat").ret(0);
+    let unlink = unlink.record(7, 1, 1_000_000).bytes().to_vec();
+    feed(&mut watch, &tasks);
+    feed(&mut watch, std::slice::from_ref(&unlink));
+    assert!(watch.interest().is_some(), "no rule can match: the module need not send more");
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    watch.between();
+    while !watch.forgets_interest() {
+        assert!(std::time::Instant::now() < end, "the names never came");
+        std::thread::sleep(Duration::from_millis(1));
+        watch.woken();
+    }
+    feed(&mut watch, &[unlink]);
+    assert_eq!(shared.matches[5].load(Ordering::Relaxed), 1);
 }

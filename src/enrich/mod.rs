@@ -3,5 +3,6 @@
 //! Nothing here is asked on the path of an event beyond a look-up in memory.
 
 pub mod container;
+pub mod own_users;
 pub mod runtime;
 pub mod users;

@@ -1,11 +1,11 @@
 //! Names of users and groups from the host's `passwd` and `group` files.
 //!
 //! Parsed once and kept; [`Users::refresh`] looks at the files' inode and time of change at most once per interval
-//! and reads them again when one differs, so the path of an event never touches a file. Processes in containers get
-//! the host's names too: reading the container's own files is left to a later version.
+//! and reads them again when one differs, so the path of an event never touches a file. Containers have files of their own:
+//! [`own_users`](super::own_users).
 
 use hashbrown::HashMap;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ const MAX_FILE: u64 = 16 << 20;
 
 /// Which file was read, to tell when it was replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     dev: u64,
     ino: u64,
     size: u64,
@@ -29,8 +29,11 @@ struct Stamp {
 
 impl Stamp {
     fn of(path: &Path) -> Option<Stamp> {
-        let meta = fs::metadata(path).ok()?;
-        Some(Stamp { dev: meta.dev(), ino: meta.ino(), size: meta.size(), changed: (meta.ctime(), meta.ctime_nsec()) })
+        fs::metadata(path).ok().as_ref().map(Stamp::new)
+    }
+
+    pub fn new(meta: &Metadata) -> Stamp {
+        Stamp { dev: meta.dev(), ino: meta.ino(), size: meta.size(), changed: (meta.ctime(), meta.ctime_nsec()) }
     }
 }
 
@@ -127,6 +130,11 @@ impl Users {
         self.groups = parse_group(&read(&self.group).unwrap_or_default());
         self.generation += 1;
         true
+    }
+
+    /// Users and groups that are listed.
+    pub fn listed(&self) -> usize {
+        self.users.len() + self.groups.len()
     }
 
     /// Grows whenever names may have changed: what was computed from them is computed again.

@@ -43,8 +43,8 @@ impl Sources {
     pub const PLUGIN: Sources = never("system calls come from no plugin");
     pub const INFRASTRUCTURE: Sources = never("nothing sends such events, as in Falco");
     pub const PEOPLE: Sources = apart(
-        "names behind a pid: relatives as of the event, others as /proc has them when asked for",
-        "names behind a pid: as of the event",
+        "names behind a pid: relatives as of the event, others as /proc has them when asked for; of users and groups as in `user.name`",
+        "names behind a pid: as of the event; of users and groups as in `user.name`",
     );
     pub const DESCRIPTORS: Sources = apart(
         "read from /proc when asked for, which does not tell the type of a socket",
@@ -67,7 +67,7 @@ impl Sources {
     pub const SWITCHES: Sources = apart("0: nothing tells of switches", "from switch events");
     pub const PROCESSOR: Sources = never("nothing sends procinfo events");
     pub const USERS: Sources = apart(
-        "the host's files, in a container too",
+        "the host's files; in a container those below its own root, until they have been read `root` alone",
         "the capture's list, and its events of users and groups; in a container only those of it that they name, and root",
     );
     pub const PATH: Sources = apart("a rule is tried with the path given and the path opened", "the path given");

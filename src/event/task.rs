@@ -483,6 +483,11 @@ impl Tasks {
         self.slots.get(usize::from(slot.0)).filter(|t| t.generation() == generation && generation != 0)
     }
 
+    /// What was last sent for a slot.
+    pub fn in_slot(&self, slot: Slot) -> Option<&Task> {
+        self.slots.get(usize::from(slot.0))
+    }
+
     /// The images of this ring.
     pub const fn execs(&self) -> &Execs {
         &self.execs

@@ -22,6 +22,7 @@ use super::watch::{Seen, Shared, Watch};
 use super::web::Server;
 use crate::driver::abi::{self, fsn_config};
 use crate::driver::ring::Counters;
+use crate::enrich::own_users::Reader;
 use crate::output::alert::{EventTime, Writer};
 use crate::output::internal;
 use crate::output::queue::Sender;
@@ -56,6 +57,7 @@ pub(super) struct Control<'r> {
     /// Alerts that the queues of those configurations have dropped.
     pub dropped_before: u64,
     pub recorder: Option<Recorder>,
+    pub own_users: Reader,
     pub writer: Writer,
     pub monitor: Monitor,
     pub notifier: Notifier,

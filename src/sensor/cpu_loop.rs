@@ -29,6 +29,8 @@ pub trait Handler {
     fn idle(&mut self);
     /// A portion of records is done with; more may follow at once.
     fn between(&mut self) {}
+    /// The loop has slept: what others found out meanwhile holds for the records that come now.
+    fn woken(&mut self) {}
     /// What the last record taught of a slot's interests, to be told to the module.
     fn interest(&mut self) -> Option<Wanted> {
         None
@@ -140,6 +142,7 @@ impl<M: Memory + AsRawFd, O> CpuLoop<M, O> {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => self.ring.woken(),
             }
+            handler.woken();
         }
     }
 

@@ -162,7 +162,7 @@ impl Control<'_> {
                 let (shared, style, sender) = (shared.clone(), style.clone(), sender.clone());
                 Replacement { shared, style, sender, tap: recorder.as_ref().map(|new| new.as_ref().map(Recorder::tap)) }
             })?;
-            fleet.set_make(run::make(&shared, &style, &sender, current, &self.telemetry));
+            fleet.set_make(run::make(&shared, &style, &sender, current, &self.telemetry, &self.own_users));
         }
         if new.features & !old.features & abi::FSN_CAP_ENV != 0 {
             let message = "the new rules look at environments: those of programs that run already are not known";

@@ -21,6 +21,7 @@ use super::signals::Signals;
 use super::tally::Tally;
 use super::watch::{Shared, Watch};
 use crate::driver::{Device, abi, load, seed};
+use crate::enrich::own_users::Reader;
 use crate::enrich::users::Users;
 use crate::event::live::Host;
 use crate::output::alert::{Style, Writer};
@@ -67,11 +68,12 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
     let telemetry = Arc::new(Telemetry::new(&style.hostname, engine, &host_root()));
     telemetry.state().running = shared.plan.forms.iter().flatten().count();
     let recorder = recorder(options.record.as_deref(), &config)?;
+    let own_users = Reader::start(&host_root()).map_err(|error| format!("the thread that reads names: {error}"))?;
     let fleet = if config.driver {
         let device = Device::open().map_err(text)?;
         shared.clock.update(|| device.info().map(|info| info.clock)).map_err(text)?;
         device.filter(conditions(&shared, recorder.as_ref())).map_err(text)?;
-        let make = make(&shared, &style, &sender, recorder.as_ref(), &telemetry);
+        let make = make(&shared, &style, &sender, recorder.as_ref(), &telemetry, &own_users);
         let fleet = Fleet::start(device, &driver, make).map_err(text)?;
         let seeded = seed::seed(fleet.device(), &host_root().join("proc"), driver.features & abi::FSN_CAP_ENV != 0);
         log::write(Level::Debug, format_args!("told the module of {} older processes", seeded.told));
@@ -103,6 +105,7 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
         retired: Vec::new(),
         dropped_before: 0,
         recorder,
+        own_users,
         writer: Writer::new(style),
         monitor: Monitor::new(config.drops.clone(), Instant::now()),
         config,
@@ -144,13 +147,15 @@ pub(super) fn make(
     sender: &queue::Sender,
     recorder: Option<&Recorder>,
     telemetry: &Arc<Telemetry>,
+    own_users: &Reader,
 ) -> Box<dyn Fn(u32) -> Watch> {
-    let telemetry = telemetry.clone();
+    let (telemetry, own_users) = (telemetry.clone(), own_users.clone());
     let (shared, style, sender) = (shared.clone(), style.clone(), sender.clone());
     let tap = recorder.map(Recorder::tap);
     let root = host_root();
     Box::new(move |cpu| {
         let host = Host::new(Users::new(&root), shared.clock.get(), &style.hostname, cpu);
+        let host = host.with_own_users(own_users.clone());
         let watch = Watch::new(shared.clone(), host, style.clone(), sender.clone());
         watch.recorded_by(tap.as_ref().map(Tap::another)).told_by(telemetry.of_loop(cpu))
     })

@@ -307,7 +307,9 @@ impl Handler for Watch {
             Ok(record::Record::Event(event)) => self.event(event),
             Ok(other) => {
                 self.reset_asked &= !matches!(other, record::Record::Reset);
-                self.tasks.apply(&other);
+                let filled = self.tasks.apply(&other).and_then(|slot| self.tasks.in_slot(slot));
+                // A container that is met for the first time is asked for before a rule asks.
+                let _ = self.host.users_of(filled);
             }
             Err(broken) => {
                 self.seen.broken += 1;
@@ -327,7 +329,14 @@ impl Handler for Watch {
         self.published.set(self.seen);
         self.host.clock = self.shared.clock.get();
         // Rules may see other names now, and be live where they were not.
-        self.forget |= self.host.users.refresh(Instant::now());
+        let now = Instant::now();
+        self.forget |= self.host.users.refresh(now);
+        self.host.own_users.ask(now);
+        self.forget |= self.host.own_users.refresh();
+    }
+
+    fn woken(&mut self) {
+        self.forget |= self.host.own_users.refresh();
     }
 
     fn idle(&mut self) {

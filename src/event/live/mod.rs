@@ -501,15 +501,16 @@ impl Payload for Recorded<'_> {
         }
     }
 
-    /// Those of the host, in containers too.
     fn versioned(ev: &View<'_, Self>) -> Option<Versioned> {
         let task = ev.task?;
         let place = u32::from(ev.record().head.h.slot);
-        Some(Versioned { place, stamp: task.stamp, facts: ev.host.users.generation() })
+        // Each of them only grows.
+        let facts = ev.host.users.generation().wrapping_add(ev.host.own_users.generation());
+        Some(Versioned { place, stamp: task.stamp, facts })
     }
 
     fn users<'a>(ev: &'a View<'_, Self>) -> &'a Users {
-        &ev.host.users
+        ev.host.users_of(ev.task)
     }
 
     fn gauge(ev: &View<'_, Self>, gauge: Gauge) -> Option<u64> {

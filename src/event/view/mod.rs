@@ -31,6 +31,7 @@ use super::task::Task;
 use super::types::EventCode;
 use super::value::{Extract, FieldUse, Format, Said, Type, Value, Versioned};
 use crate::driver::abi;
+use crate::enrich::own_users::{OwnUsers, Reader};
 use crate::enrich::runtime::Described;
 use crate::enrich::users::{UNKNOWN, Users};
 use bumpalo::Bump;
@@ -41,6 +42,8 @@ use std::cell::Cell;
 #[derive(Debug)]
 pub struct Host {
     pub users: Users,
+    /// Those of its containers.
+    pub own_users: OwnUsers,
     pub clock: Clock,
     /// `evt.hostname`.
     pub name: Box<str>,
@@ -55,7 +58,23 @@ pub struct Host {
 impl Host {
     /// A host with the users below the root directory `root`.
     pub fn new(users: Users, clock: Clock, name: &str, cpu: u32) -> Host {
-        Host { users, clock, name: name.into(), first_event: 0, cpu, evaluations: Cell::new(0) }
+        let own_users = OwnUsers::default();
+        Host { users, own_users, clock, name: name.into(), first_event: 0, cpu, evaluations: Cell::new(0) }
+    }
+
+    /// The same host, whose containers have the users that `reader` finds in them.
+    #[must_use]
+    pub fn with_own_users(mut self, reader: Reader) -> Host {
+        self.own_users = OwnUsers::of(reader);
+        self
+    }
+
+    /// The names that hold for a task: the host's, or its container's.
+    pub fn users_of(&self, task: Option<&Task>) -> &Users {
+        match task.and_then(|task| Some((task.container_full_id()?, task.head.pid))) {
+            Some((container, pid)) => self.own_users.find(container, pid, &self.users),
+            None => &self.users,
+        }
     }
 }
 
