@@ -47,7 +47,7 @@ impl Sources {
         "names behind a pid: as of the event; of users and groups as in `user.name`",
     );
     pub const DESCRIPTORS: Sources = apart(
-        "read from /proc when asked for, which does not tell the type of a socket",
+        "read from /proc when asked for; an IPv6 socket with an IPv4 connection is `ipv6`",
         "from the table of descriptors that the events made",
     );
     pub const ADDRESSES: Sources = Sources {

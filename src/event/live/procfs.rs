@@ -73,11 +73,34 @@ fn link_of_fd(pid: i32, fd: i64) -> Option<std::path::PathBuf> {
     fs::read_link(ProcPath::new(pid, format_args!("fd/{fd}")).as_str()).ok()
 }
 
-/// What kind of thing a descriptor is; a socket is one of an unknown family.
+/// The kind of a socket, by the name of its protocol: what the kernel tells of it to others than its owner. That an IPv4 connection was
+/// made by an IPv6 socket it does not tell.
+fn kind_of_socket(path: &ProcPath) -> Option<Kind> {
+    let mut path = path.0.clone();
+    path.push(0);
+    let mut name = [0u8; 32];
+    // SAFETY: both texts end in NUL; at most as many bytes are written as the buffer has.
+    let len = unsafe {
+        libc::getxattr(path.as_ptr().cast(), c"system.sockprotoname".as_ptr(), name.as_mut_ptr().cast(), name.len())
+    };
+    let name = name.get(..usize::try_from(len).ok()?)?;
+    Some(match name.strip_suffix(b"\0").unwrap_or(name) {
+        b"TCP" | b"UDP" | b"UDP-Lite" | b"RAW" | b"PING" | b"SCTP" | b"MPTCP" | b"DCCP" => Kind::Ipv4,
+        name if name.starts_with(b"UNIX") => Kind::Unix,
+        b"NETLINK" => Kind::Netlink,
+        name if name.ends_with(b"v6") => Kind::Ipv6,
+        _ => Kind::Other,
+    })
+}
+
+/// What kind of thing a descriptor is.
 pub(super) fn kind_of_fd(pid: i32, fd: i64) -> Option<Kind> {
     let path = ProcPath::new(pid, format_args!("fd/{fd}"));
     let link = fs::read_link(path.as_str()).ok()?;
     let link = link.as_os_str().as_bytes();
+    if link.starts_with(b"socket:") {
+        return Some(kind_of_socket(&path).unwrap_or(Kind::Other));
+    }
     let kind = Kind::of_link(link);
     let is_directory = kind == Kind::File && fs::metadata(path.as_str()).is_ok_and(|m| m.is_dir());
     Some(if is_directory { Kind::Directory } else { kind })
@@ -124,9 +147,18 @@ mod tests {
         let file = fs::File::open("/").expect("open");
         let fd = i64::from(std::os::fd::AsRawFd::as_raw_fd(&file));
         assert_eq!(kind_of_fd(pid, fd), Some(Kind::Directory));
-        // A socket, of which /proc does not tell the family.
         let _socket = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
-        assert!(kinds_of_fds(pid).is_some_and(|kinds| kinds.contains(&"directory") && kinds.contains(&"<NA>")));
+        let _other = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let kinds = kinds_of_fds(pid).expect("this process");
+        assert!(["directory", "unix", "ipv4"].iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+        for (family, kind) in [(AddressFamily::Inet6, Kind::Ipv6), (AddressFamily::Netlink, Kind::Netlink)] {
+            // A machine may have been started without IPv6.
+            if let Ok(socket) = socket(family, SockType::Datagram, SockFlag::empty(), None) {
+                let fd = i64::from(std::os::fd::AsRawFd::as_raw_fd(&socket));
+                assert_eq!(kind_of_fd(pid, fd), Some(kind));
+            }
+        }
         assert!(count_fds(pid).is_some_and(|n| n > 0));
         let arena = Bump::new();
         assert_eq!(name_of_fd(pid, fd, &arena), Some(b"/".as_slice()));
