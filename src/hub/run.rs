@@ -275,7 +275,7 @@ fn acceptor(core: &Section, mutual: bool) -> Result<tokio_rustls::TlsAcceptor, S
         key: file("tlsserver.keyfile"),
         authorities: file("tlsserver.cacertfile"),
     };
-    let server = tls::server(&files, mutual).map_err(|error| fail("tlsserver", error))?;
+    let server = tls::server(&files, mutual, b"http/1.1").map_err(|error| fail("tlsserver", error))?;
     Ok(tokio_rustls::TlsAcceptor::from(Arc::new(server)))
 }
 

@@ -144,8 +144,9 @@ pub fn client_of(
     builder.with_client_auth_cert(chain, key).map_err(|error| format!("client certificate: {error}"))
 }
 
-/// For the server; with `mutual`, clients must have a certificate of the authorities.
-pub fn server(files: &Files, mutual: bool) -> Result<ServerConfig, String> {
+/// For the server; with `mutual`, clients must have a certificate of the authorities. `protocol`: what is spoken, by the
+/// name TLS has for it.
+pub fn server(files: &Files, mutual: bool, protocol: &[u8]) -> Result<ServerConfig, String> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
@@ -162,7 +163,7 @@ pub fn server(files: &Files, mutual: bool) -> Result<ServerConfig, String> {
     let mut config = builder
         .with_single_cert(certificates(&files.certificate)?, key(&files.key)?)
         .map_err(|error| format!("{}: {error}", files.certificate.display()))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(config)
 }
 

@@ -134,7 +134,7 @@ fn a_full_spool_refuses_and_says_so() {
 }
 
 /// Certificates for the server and the client, of one authority.
-fn certificates(directory: &Path) -> bool {
+pub fn certificates(directory: &Path) -> bool {
     let script = "set -e; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.crt \
         -subj /CN=ca -days 2; for n in server client; do openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
         -keyout $n.key -out $n.csr -subj /CN=$n; printf 'subjectAltName=IP:127.0.0.1\\nbasicConstraints=CA:FALSE\\n' >ext; \

@@ -8,6 +8,7 @@ mod clusters;
 mod conformance;
 mod delivery;
 mod documents;
+mod grpc;
 mod input;
 mod kafka;
 mod outputs;

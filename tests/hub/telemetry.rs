@@ -1,9 +1,14 @@
 //! OpenTelemetry: bodies are taken apart by the wire format and by the published messages (opentelemetry-proto, v1). What
 //! is not in those, or is there in another type, is a fault.
 
-use crate::process::{Hub, Mode, Receiver, alert, wait_until};
-use serde_json::json;
-use std::time::Duration;
+use crate::grpc::{Answer, Collector};
+use crate::input::certificates;
+use crate::process::{Hub, Mode, Receiver, alert, free_port, wait_until};
+use falco_sensor::hub::tls::{self, Files};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tonic::{Code, Status};
 
 /// A field of a message: a number, or bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -332,10 +337,167 @@ fn a_receiver_that_takes_only_some() {
     assert!(told.contains("the receiver rejected 1 of 1: none"), "{told}");
 }
 
+/// A collector that takes everything.
+fn taking(port: u16, tls: Option<rustls::ServerConfig>) -> Collector {
+    Collector::start(port, tls, |_, _| Answer::Message(Vec::new()))
+}
+
 #[test]
-fn grpc_is_refused_at_the_start() {
-    let hub = Hub::new(&json!({"otlp": {"logs": {"endpoint": "http://127.0.0.1:4317", "protocol": "grpc"}}}));
-    let out = hub.command().output().expect("run");
+fn the_same_over_grpc() {
+    let server = taking(free_port(), None);
+    let to = || format!("http://127.0.0.1:{}", server.port);
+    let hub = Hub::started(&json!({
+        "hub": {"retrymin": "50ms"},
+        "otlp": {
+            "logs": {"protocol": "grpc", "endpoint": to(), "headers": "X-A=b, X-C = d=e"},
+            "traces": {"protocol": "grpc", "endpoint": to() + "/v1/traces"},
+            "metrics": {"protocol": "grpc", "endpoint": to(), "interval": "200ms"},
+        },
+    }));
+    assert_eq!(hub.post("/", &alert(1).to_string()).expect("answered").0, 200);
+    let of = |path: &str| server.calls().into_iter().rev().find(|call| call.path == path);
+    let [logs, traces, metrics] = [("logs", "Logs"), ("trace", "Trace"), ("metrics", "Metrics")]
+        .map(|(package, name)| format!("/opentelemetry.proto.collector.{package}.v1.{name}Service/Export"));
+    let whole = || of(&metrics).filter(|call| at(&call.body, &[1, 2, 2, 1]).len() == 3);
+    let all = || of(&logs).is_some() && of(&traces).is_some() && whole().is_some();
+    wait_until("all three", Duration::from_secs(20), all);
+    for call in server.calls() {
+        // A request of a service has the fields of the data that a file has.
+        let name = match &call.path {
+            path if *path == logs => "LogsData",
+            path if *path == traces => "TracesData",
+            path if *path == metrics => "MetricsData",
+            other => panic!("nobody is to ask for {other}"),
+        };
+        check(name, &call.body);
+        let headers = ["content-type", "te"].map(|name| &*call.headers[name]);
+        assert_eq!((&*call.method, headers), ("POST", ["application/grpc", "trailers"]));
+        assert!(call.headers["user-agent"].starts_with("Falcosidekick "), "{call:?}");
+        assert_eq!(call.headers["grpc-timeout"], "10000000u", "{call:?}");
+    }
+    let logs = of(&logs).expect("a call");
+    assert_eq!(at(&logs.body, &[1, 2, 2, 5, 1]), [text("alert <1>")]);
+    let attributes = at(&logs.body, &[1, 2, 2, 6]);
+    let Some([(1, uuid)]) = attribute(&attributes, "uuid").as_deref().map(|list| [list[0].clone()]) else {
+        panic!("a text")
+    };
+    let headers = ["x-a", "x-c", "idempotency-key"].map(|name| text(&logs.headers[name]));
+    assert_eq!(headers, [text("b"), text("d=e"), uuid]);
+    for name in ["otlp.logs", "otlp.traces"] {
+        wait_until(name, Duration::from_secs(20), || hub.output(name)["queue"] == 0);
+        assert_eq!((&hub.output(name)["held"], &hub.output(name)["dead_letters"]), (&json!(0), &json!(0)));
+    }
+}
+
+#[test]
+fn grpc_over_tls() {
+    let directory = tempfile::tempdir().expect("directory");
+    if !certificates(directory.path()) {
+        return;
+    }
+    let file = |name: &str| directory.path().join(name);
+    let files = Files { certificate: file("server.crt"), key: file("server.key"), authorities: file("ca.crt") };
+    let open = taking(free_port(), Some(tls::server(&files, false, b"h2").expect("TLS")));
+    let mutual = taking(free_port(), Some(tls::server(&files, true, b"h2").expect("TLS")));
+    let to = |name: &str, server: &Collector, more: Value| {
+        let address = format!("https://127.0.0.1:{}", server.port);
+        let mut target = json!({"kind": "otlp.logs", "name": name, "protocol": "grpc", "endpoint": address});
+        target.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+        target
+    };
+    let client = json!({"certfile": file("client.crt"), "keyfile": file("client.key"), "cacertfile": file("ca.crt")});
+    let hub = |core: Value, outputs: Value| {
+        let mut config = json!({"hub": {"retrymin": "20ms", "retrymax": "50ms"}, "outputs": outputs});
+        config.as_object_mut().expect("a map").extend(core.as_object().expect("a map").clone());
+        let hub = Hub::started(&config);
+        assert_eq!(hub.post("/", &alert(1).to_string()).expect("answered").0, 200);
+        hub
+    };
+    let stranger =
+        hub(json!({}), json!([to("strict", &open, json!({})), to("lax", &open, json!({"checkcert": false}))]));
+    let friend = hub(
+        json!({"tlsclient": {"cacertfile": file("ca.crt")}, "mutualtlsclient": client}),
+        json!([
+            to("known", &open, json!({})),
+            to("with", &mutual, json!({"mutualtls": true})),
+            to("without", &mutual, json!({})),
+        ]),
+    );
+    for (hub, name) in [(&stranger, "lax"), (&friend, "known"), (&friend, "with")] {
+        wait_until(name, Duration::from_secs(20), || hub.output(name)["last_success"].is_number());
+    }
+    for (hub, name) in [(&stranger, "strict"), (&friend, "without")] {
+        wait_until(name, Duration::from_secs(20), || hub.output(name)["up"] == false);
+    }
+    let why = stranger.output("strict")["last_error"].as_str().unwrap_or_default().to_owned();
+    assert!(why.contains("invalid peer certificate: UnknownIssuer"), "{why}");
+    assert_eq!((open.calls().len(), mutual.calls().len()), (2, 1));
+}
+
+/// google.rpc.Status with a RetryInfo of 400 ms.
+fn retry_after() -> Vec<u8> {
+    let message =
+        |number: u8, body: &[u8]| [&[(number << 3) | 2, u8::try_from(body.len()).expect("short")][..], body].concat();
+    // 400,000,000 as a varint
+    let info = message(1, &[0x10, 0x80, 0x88, 0xde, 0xbe, 0x01]);
+    let any = [message(1, b"type.googleapis.com/google.rpc.RetryInfo"), message(2, &info)].concat();
+    message(3, &any)
+}
+
+#[test]
+fn what_grpc_statuses_mean() {
+    let port = free_port();
+    let hub = Hub::started(&json!({
+        "hub": {"retrymin": "20ms", "retrymax": "500ms", "refusals": 2},
+        "otlp": {"logs": {"protocol": "grpc", "endpoint": format!("http://127.0.0.1:{port}"), "timeout": 1000}},
+    }));
+    assert_eq!(hub.post("/", &alert(1).to_string()).expect("answered").0, 200);
+    wait_until("nobody is there", Duration::from_secs(20), || hub.output("otlp.logs")["up"] == false);
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let noted = times.clone();
+    let server = Collector::start(port, None, move |before, call| {
+        noted.lock().expect("lock").push(Instant::now());
+        let holds = |text: &str| call.body.windows(text.len()).any(|part| part == text.as_bytes());
+        match before {
+            0 => Answer::Error(Status::unavailable("not yet")),
+            1 => Answer::Error(Status::with_details(Code::ResourceExhausted, "slowly", retry_after().into())),
+            2 => Answer::Silence,
+            3 => Answer::Error(Status::unauthenticated("who?")),
+            _ if holds("alert <3>") => Answer::Error(Status::invalid_argument("never 3")),
+            // Rejected, and why: the message of a partial success.
+            _ if holds("alert <4>") => Answer::Message(b"\n\x08\x08\x01\x12\x04none".to_vec()),
+            _ => Answer::Message(Vec::new()),
+        }
+    });
+    wait_until("it is delivered", Duration::from_secs(20), || hub.output("otlp.logs")["last_success"].is_number());
+    assert_eq!(server.calls().len(), 5, "tried until it was taken");
+    let times = times.lock().expect("lock").clone();
+    let between = |a: usize, b: usize| times[b] - times[a];
+    assert!(between(1, 2) >= Duration::from_millis(400), "it comes when it was told to: {times:?}");
+    assert!(between(2, 3) >= Duration::from_millis(1000), "silence has an end: {times:?}");
+    assert!(server.connections() >= 2, "a connection over which nothing came is not used again");
+
+    let batch: Vec<_> = (2..7).map(alert).collect();
+    assert_eq!(hub.post("/", &json!(batch).to_string()).expect("answered").0, 200);
+    wait_until("two dead letters", Duration::from_secs(20), || hub.output("otlp.logs")["dead_letters"] == 2);
+    wait_until("the others are taken", Duration::from_secs(20), || {
+        hub.output("otlp.logs")["queue"] == 0 && hub.output("otlp.logs")["held"] == 0
+    });
+    let list = hub.command().args(["dead-letters", "list"]).output().expect("run");
+    let told = String::from_utf8_lossy(&list.stdout).into_owned();
+    assert!(told.contains("refused: InvalidArgument: never 3"), "{told}");
+    assert!(told.contains("the receiver rejected 1 of 1: none"), "{told}");
+    let alone = |number: usize| {
+        let body = [text(&format!("alert <{number}>"))];
+        server.calls().into_iter().filter(|call| at(&call.body, &[1, 2, 2, 5, 1]) == body).count()
+    };
+    assert_eq!(alone(4), 1, "what is rejected alone is not sent again");
+}
+
+#[test]
+fn what_cannot_be_metadata_is_told_at_the_start() {
+    let logs = json!({"endpoint": "http://127.0.0.1:4317", "protocol": "grpc", "headers": "a b=c"});
+    let out = Hub::new(&json!({"otlp": {"logs": logs}})).command().output().expect("run");
     let told = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert!(!out.status.success() && told.contains("otlp.logs: protocol: grpc is not spoken"), "{told}");
+    assert!(!out.status.success() && told.contains("otlp.logs: headers: 'a b' cannot be the name"), "{told}");
 }

@@ -1,11 +1,10 @@
 //! OpenTelemetry logs: a record for each alert.
 
 use super::proto::{Attribute, LogRecord, Logs, ResourceLogs, Scope, ScopeLogs, Value};
-use super::{KEYS, Receiver, nanoseconds, resource};
+use super::{KEYS, Signal, forward, nanoseconds, resource};
 use crate::hub::alert::{Alert, Priority, Time};
 use crate::hub::config::keys::HTTP;
-use crate::hub::forward::http::{Answer, Payload, Request};
-use crate::hub::forward::{Batch, Context, Failure, Kind, Work};
+use crate::hub::forward::{Batch, Failure, Kind, Work};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,14 +17,10 @@ pub const KIND: Kind = Kind {
     required: &["endpoint"],
     keys: &[KEYS, HTTP],
     shared: &[],
-    work: Work::Http(make),
+    work: Work::Forward(|context| forward(context, OtlpLogs)),
 };
 
-struct OtlpLogs(Receiver);
-
-fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
-    Ok(Box::new(OtlpLogs(Receiver::new(context)?)))
-}
+struct OtlpLogs;
 
 /// Number and name of a severity, as the data model maps syslog's.
 fn severity(priority: Priority) -> (i32, &'static str) {
@@ -67,20 +62,18 @@ fn record(alert: &Alert) -> LogRecord {
     }
 }
 
-impl Payload for OtlpLogs {
+impl Signal for OtlpLogs {
+    type Message = Logs;
+    const METHOD: &'static str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+
     fn batch(&self) -> Batch {
         Batch { alerts: 64, bytes: 1 << 20, linger: Duration::ZERO }
     }
 
-    fn requests(&self, alerts: &[Arc<Alert>]) -> Result<Vec<Request>, Failure> {
+    fn message(&self, alerts: &[Arc<Alert>]) -> Result<Option<Logs>, Failure> {
         let scope = Scope { name: "falco".to_owned(), version: String::new() };
         let records = alerts.iter().map(|alert| record(alert)).collect();
         let scopes = vec![ScopeLogs { scope: Some(scope), records }];
-        let message = Logs { resources: vec![ResourceLogs { resource: Some(resource()), scopes }] };
-        Ok(vec![self.0.request(&message)])
-    }
-
-    fn judge(&self, answer: &Answer, alerts: &[Arc<Alert>]) -> Vec<Result<(), Failure>> {
-        super::judge(answer, alerts)
+        Ok(Some(Logs { resources: vec![ResourceLogs { resource: Some(resource()), scopes }] }))
     }
 }

@@ -5,10 +5,9 @@
 use super::proto::{
     AnyValue, Attribute, List, Metric, Metrics, Point, ResourceMetrics, Scope, ScopeMetrics, Sum, Value,
 };
-use super::{KEYS, Receiver, nanoseconds, resource};
+use super::{Exporter, KEYS, nanoseconds, resource};
 use crate::hub::alert::{Alert, Time};
 use crate::hub::config::keys::{HTTP, Key, Type, Unit};
-use crate::hub::forward::http::{client, outcome, send};
 use crate::hub::forward::{Context, Kind, Work};
 use crate::hub::metrics::Counts;
 use std::collections::BTreeMap;
@@ -35,6 +34,8 @@ pub const KIND: Kind = Kind {
     work: Work::Counts(make),
 };
 
+/// What is called with gRPC.
+const METHOD: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 /// Series beyond this are counted together.
 const SERIES_MAX: usize = 10_000;
 const INPUTS: &str = "falcosecurity_falcosidekick_inputs";
@@ -52,8 +53,7 @@ struct OtlpMetrics {
 
 fn make(context: &Context) -> Result<Box<dyn Counts>, String> {
     let settings = context.settings;
-    let receiver = Receiver::new(context)?;
-    let client = client(context, settings.flag("checkcert"), settings.flag("mutualtls"))?;
+    let exporter = Exporter::new(context, METHOD)?;
     let interval = settings.duration("interval").max(Duration::from_millis(100));
     let maps = ["customfields", "templatedfields"].map(|key| context.core.map(key));
     let mut fields: Vec<String> = maps.concat().into_iter().map(|(name, _)| name).collect();
@@ -64,7 +64,7 @@ fn make(context: &Context) -> Result<Box<dyn Counts>, String> {
         loop {
             tokio::time::sleep(interval).await;
             let Some(message) = report(&counted, start) else { continue };
-            if let Err(why) = send(&client, receiver.request(&message)).await.and_then(|answer| outcome(&answer)) {
+            if let Err(why) = exporter.export(message, None).await {
                 tracing::error!("OTLPMetrics: {why}");
             }
         }

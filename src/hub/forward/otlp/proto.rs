@@ -1,4 +1,5 @@
-//! The messages of OpenTelemetry's protocol (opentelemetry-proto, v1) that are sent, with the numbers of their fields.
+//! The messages of OpenTelemetry's protocol (opentelemetry-proto, v1) that are sent, and those of gRPC statuses, with
+//! the numbers of their fields.
 
 use crate::hub::json::Json;
 use prost::{Message, Oneof};
@@ -204,6 +205,38 @@ pub struct PartialSuccess {
     pub rejected: i64,
     #[prost(string, tag = "2")]
     pub error_message: String,
+}
+
+/// What a status of gRPC tells besides (google.rpc.Status, without what the call tells already).
+#[derive(Clone, PartialEq, Message)]
+pub struct StatusDetails {
+    #[prost(message, repeated, tag = "3")]
+    pub details: Vec<Any>,
+}
+
+/// google.protobuf.Any
+#[derive(Clone, PartialEq, Message)]
+pub struct Any {
+    #[prost(string, tag = "1")]
+    pub type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub value: Vec<u8>,
+}
+
+/// google.rpc.RetryInfo
+#[derive(Clone, PartialEq, Message)]
+pub struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    pub retry_delay: Option<Delay>,
+}
+
+/// google.protobuf.Duration
+#[derive(Clone, PartialEq, Message)]
+pub struct Delay {
+    #[prost(int64, tag = "1")]
+    pub seconds: i64,
+    #[prost(int32, tag = "2")]
+    pub nanos: i32,
 }
 
 impl From<Value> for AnyValue {

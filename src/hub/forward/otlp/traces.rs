@@ -3,11 +3,10 @@
 //! Alerts of one pod, else of one container, else of one host, are one trace.
 
 use super::proto::{Attribute, Event, ResourceSpans, Scope, ScopeSpans, Span, Traces};
-use super::{KEYS, Receiver, nanoseconds, resource};
+use super::{KEYS, Signal, forward, nanoseconds, resource};
 use crate::hub::alert::Alert;
 use crate::hub::config::keys::{HTTP, Key, Type, Unit};
-use crate::hub::forward::http::{Answer, Payload, Request};
-use crate::hub::forward::{Context, Failure, Kind, Work};
+use crate::hub::forward::{Context, Failure, Forward, Kind, Work};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,16 +26,15 @@ pub const KIND: Kind = Kind {
         HTTP,
     ],
     shared: &[],
-    work: Work::Http(make),
+    work: Work::Forward(make),
 };
 
 struct OtlpTraces {
-    receiver: Receiver,
     duration: Duration,
 }
 
-fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
-    Ok(Box::new(OtlpTraces { receiver: Receiver::new(context)?, duration: context.settings.duration("duration") }))
+fn make(context: &Context) -> Result<Box<dyn Forward>, String> {
+    forward(context, OtlpTraces { duration: context.settings.duration("duration") })
 }
 
 /// FNV-1a of 128 bits.
@@ -87,20 +85,18 @@ impl OtlpTraces {
     }
 }
 
-impl Payload for OtlpTraces {
-    fn requests(&self, alerts: &[Arc<Alert>]) -> Result<Vec<Request>, Failure> {
+impl Signal for OtlpTraces {
+    type Message = Traces;
+    const METHOD: &'static str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+    fn message(&self, alerts: &[Arc<Alert>]) -> Result<Option<Traces>, Failure> {
         let ours = alerts.iter().filter(|alert| matches!(&*alert.source, "syscall" | "syscalls"));
         let spans = ours.map(|alert| self.span(alert)).collect::<Result<Vec<_>, _>>()?;
         if spans.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let scope = Scope { name: "falco".to_owned(), version: String::new() };
         let scopes = vec![ScopeSpans { scope: Some(scope), spans }];
-        let message = Traces { resources: vec![ResourceSpans { resource: Some(resource()), scopes }] };
-        Ok(vec![self.receiver.request(&message)])
-    }
-
-    fn judge(&self, answer: &Answer, alerts: &[Arc<Alert>]) -> Vec<Result<(), Failure>> {
-        super::judge(answer, alerts)
+        Ok(Some(Traces { resources: vec![ResourceSpans { resource: Some(resource()), scopes }] }))
     }
 }
