@@ -50,6 +50,9 @@ pub struct Metrics {
     pub store_used: IntGauge,
     pub store_limit: IntGauge,
     pub store_removed: IntCounter,
+    pub grpc_calls: IntGauge,
+    pub grpc_given: IntCounter,
+    pub grpc_missed: IntCounter,
     counts: Vec<Box<dyn Counts>>,
 }
 
@@ -149,6 +152,12 @@ impl Metrics {
             store_used: int_gauge("falco_hub_store_bytes", "Size of the alerts in the shared store")?,
             store_limit: int_gauge("falco_hub_store_limit_bytes", "Size at which the oldest of them are removed")?,
             store_removed: counter("falco_hub_store_removed_total", "Alerts this hub removed from the shared store")?,
+            grpc_calls: int_gauge("falco_hub_grpc_calls", "Calls of gRPC clients (sub, get) that are open")?,
+            grpc_given: counter("falco_hub_grpc_alerts_total", "Alerts given to gRPC clients")?,
+            grpc_missed: counter(
+                "falco_hub_grpc_missed_total",
+                "Alerts that were removed before a gRPC client took them, for each such client",
+            )?,
             latency,
             event_series: Mutex::default(),
             event_fields,

@@ -6,7 +6,8 @@ use super::config::{Config, Instance, Problem, Section};
 use super::enrich::Enrich;
 use super::forward::worker::{Policy, Route, Shared, Status, Target, Worker};
 use super::forward::{Context, Forward, Work};
-use super::input::listen::{self, Listener, Paths};
+use super::grpc;
+use super::input::listen::{self, Listener, Paths, Spoken};
 use super::input::{Input, MEMORY, router};
 use super::metrics::{Counts, Metrics};
 use super::spool::users::Role;
@@ -121,10 +122,14 @@ impl Hub {
         let shared_store = shared_store(core, &tls).map_err(StartError::Config)?;
         let bound = bind(config).await?;
         let page_listener = bind_page(config).await?;
+        let grpc_listener = bind_grpc(core).await?;
         let metrics = Arc::new(Metrics::new(core, made.counts)?);
         let spool = Spool::open(&directory(config), limits(config))?;
         metrics.limit.set(core.int("hub.maxsize"));
-        for (output, number) in spool.forsaken(limits(config).outputs).await? {
+        let mut known = limits(config).outputs;
+        // Nothing is kept for clients that ask.
+        known.push(grpc::NAME.to_owned());
+        for (output, number) in spool.forsaken(known).await? {
             tracing::warn!(
                 output,
                 number,
@@ -166,7 +171,7 @@ impl Hub {
         let input = Arc::new(Input {
             spool: spool.clone(),
             enrich,
-            metrics,
+            metrics: metrics.clone(),
             outputs: shared.clone(),
             token: core.text("hub.token").to_owned(),
             memory: Semaphore::new(MEMORY),
@@ -184,7 +189,25 @@ impl Hub {
                 }
                 Listener::Unix(_) => tracing::info!("listens on {}", core.text("hub.socket")),
             }
-            listeners.push(tokio::spawn(listen::serve(listener, router.clone(), paths, stopped.clone())));
+            listeners.push(tokio::spawn(listen::serve(
+                listener,
+                Spoken::Http1,
+                router.clone(),
+                paths,
+                stopped.clone(),
+            )));
+        }
+        if let Some(listener) = grpc_listener {
+            match &listener {
+                Listener::Tcp(tcp, _) => {
+                    let address = tcp.local_addr().map_err(listen_error("the port"))?;
+                    tracing::info!("gives alerts over gRPC on {address} with TLS");
+                }
+                Listener::Unix(_) => tracing::info!("gives alerts over gRPC on {}", core.text("hub.grpc.bind_address")),
+            }
+            let router = grpc::router(grpc::Outputs::new(spool.clone(), metrics, stopped.clone()).await?);
+            let served = listen::serve(listener, Spoken::Http2, router, Paths::all(), stopped.clone());
+            listeners.push(tokio::spawn(served));
         }
         let mut page = None;
         if let Some((listener, secure)) = page_listener {
@@ -206,7 +229,7 @@ impl Hub {
             };
             tracing::info!("the page is at {}://{address}/", if secure { "https" } else { "http" });
             let router = ui::router(Arc::new(ui));
-            listeners.push(tokio::spawn(listen::serve(listener, router, Paths::all(), stopped.clone())));
+            listeners.push(tokio::spawn(listen::serve(listener, Spoken::Http1, router, Paths::all(), stopped.clone())));
             page = Some(address);
         }
         Ok(Hub { addresses, page, spool, outputs: shared, stop, listeners, workers })
@@ -291,6 +314,31 @@ async fn bind_page(config: &Config) -> Result<Option<(Listener, bool)>, StartErr
     let acceptor = if core.flag("tlsserver.deploy") { Some(acceptor(core, false)?) } else { None };
     let secure = acceptor.is_some();
     Ok(Some((Listener::Tcp(listener, acceptor), secure)))
+}
+
+/// Where gRPC clients ask for alerts: a unix socket, or a port on which each must have a certificate.
+async fn bind_grpc(core: &Section) -> Result<Option<Listener>, StartError> {
+    if !core.flag("hub.grpc.enabled") {
+        return Ok(None);
+    }
+    let address = core.text("hub.grpc.bind_address");
+    if let Some(path) = address.strip_prefix("unix://") {
+        let listener = listen::unix(Path::new(path)).map_err(listen_error(address))?;
+        return Ok(Some(Listener::Unix(listener)));
+    }
+    let file = |key: &str, otherwise: &str| match core.text(key) {
+        "" => PathBuf::from(core.text(otherwise)),
+        path => PathBuf::from(path),
+    };
+    let files = Files {
+        certificate: file("hub.grpc.cert_chain", "tlsserver.certfile"),
+        key: file("hub.grpc.private_key", "tlsserver.keyfile"),
+        authorities: file("hub.grpc.root_certs", "tlsserver.cacertfile"),
+    };
+    let server = tls::server(&files, true, b"h2").map_err(|error| fail("hub.grpc", error))?;
+    let listener =
+        TcpListener::bind(address).await.map_err(listen_error(&format!("{address} (hub.grpc.bind_address)")))?;
+    Ok(Some(Listener::Tcp(listener, Some(tokio_rustls::TlsAcceptor::from(Arc::new(server))))))
 }
 
 /// Binds everything that alerts are taken on.

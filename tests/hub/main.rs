@@ -8,6 +8,7 @@ mod clusters;
 mod conformance;
 mod delivery;
 mod documents;
+mod falco_grpc;
 mod grpc;
 mod input;
 mod kafka;

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 /// A field of a message: a number, or bytes.
 #[derive(Clone, Debug, PartialEq)]
-enum Field {
+pub enum Field {
     Number(u64),
     Bytes(Vec<u8>),
 }
@@ -83,6 +83,33 @@ fn message(name: &str) -> &'static [(u64, Kind, bool)] {
             (7, Of("KeyValue"), true),
             (8, Varint, false),
         ],
+        // Falco's own: falco.outputs.response, falco.version.response.
+        "Output" => &[
+            (1, Of("Timestamp"), false),
+            (2, Varint, false),
+            (3, Varint, false),
+            (4, Text, false),
+            (5, Text, false),
+            (6, Of("Entry"), true),
+            (7, Text, false),
+            (8, Text, true),
+            (9, Text, false),
+        ],
+        "Timestamp" => &[(1, Varint, false), (2, Varint, false)],
+        "Entry" => &[(1, Text, false), (2, Text, false)],
+        "Version" => &[
+            (1, Text, false),
+            (2, Varint, false),
+            (3, Varint, false),
+            (4, Varint, false),
+            (5, Text, false),
+            (6, Text, false),
+            (7, Varint, false),
+            (8, Text, false),
+            (9, Varint, false),
+            (10, Varint, false),
+            (11, Varint, false),
+        ],
         "Resource" => &[(1, Of("KeyValue"), true), (2, Varint, false)],
         "Scope" => &[(1, Text, false), (2, Text, false), (3, Of("KeyValue"), true), (4, Varint, false)],
         "KeyValue" => &[(1, Text, false), (2, Of("AnyValue"), false)],
@@ -102,7 +129,7 @@ fn message(name: &str) -> &'static [(u64, Kind, bool)] {
 }
 
 /// Goes through a whole message.
-fn check(name: &str, bytes: &[u8]) {
+pub fn check(name: &str, bytes: &[u8]) {
     let known = message(name);
     let found = fields(bytes);
     let one = |number: u64| found.iter().find(|(n, _, _)| *n == number).map(|(_, _, field)| field.clone());
@@ -196,7 +223,7 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, u64, Field)> {
 }
 
 /// All that is at a path of field numbers.
-fn at(bytes: &[u8], path: &[u64]) -> Vec<Field> {
+pub fn at(bytes: &[u8], path: &[u64]) -> Vec<Field> {
     let (first, rest) = path.split_first().expect("a number");
     let found = fields(bytes).into_iter().filter(|(number, _, _)| number == first).map(|(_, _, field)| field);
     if rest.is_empty() {
@@ -205,7 +232,7 @@ fn at(bytes: &[u8], path: &[u64]) -> Vec<Field> {
     found.flat_map(|field| if let Field::Bytes(bytes) = field { at(&bytes, rest) } else { Vec::new() }).collect()
 }
 
-fn text(field: &str) -> Field {
+pub fn text(field: &str) -> Field {
     Field::Bytes(field.as_bytes().to_vec())
 }
 

@@ -119,6 +119,16 @@ pub const CORE: &[Key] = &[
     Key::new("hub.retrymin", Duration(Unit::Milliseconds), "1s", "first pause before another attempt"),
     Key::new("hub.retrymax", Duration(Unit::Milliseconds), "5m", "longest pause before another attempt"),
     Key::new("hub.timeout", Duration(Unit::Milliseconds), "30s", "time an attempt may take"),
+    Key::flag("hub.grpc.enabled", "false", "give alerts to gRPC clients, as Falco did (falco.outputs)"),
+    Key::text(
+        "hub.grpc.bind_address",
+        "unix:///run/falco-hub/grpc.sock",
+        "unix://PATH, or ADDRESS:PORT, where TLS is spoken and clients must have certificates",
+    ),
+    Key::int("hub.grpc.threadiness", "0", "taken for a Falco file's sake: the hub's threads do it"),
+    Key::text("hub.grpc.private_key", "", "key of the server; tlsserver.keyfile when empty"),
+    Key::text("hub.grpc.cert_chain", "", "its certificate chain; tlsserver.certfile when empty"),
+    Key::text("hub.grpc.root_certs", "", "authorities of client certificates; tlsserver.cacertfile when empty"),
     Key::text("hub.name", "", "what this hub is called in a store that several share; the host's name when empty"),
     Key::text(
         "hub.postgresql.host",

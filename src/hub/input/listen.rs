@@ -5,8 +5,8 @@
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -24,11 +24,25 @@ use tower_service::Service as _;
 const CONNECTIONS: usize = 1024;
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 const HEADERS_WITHIN: Duration = Duration::from_secs(60);
+/// A client over HTTP/2 is asked that often whether it is still there.
+const BEAT: Duration = Duration::from_secs(60);
+const BEAT_WITHIN: Duration = Duration::from_secs(20);
+/// Requests at a time of one connection over HTTP/2.
+const STREAMS: u32 = 16;
+/// Of an answer over HTTP/2, written and not taken by the client.
+const ANSWER_WAITING: usize = 64 << 10;
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 pub enum Listener {
     Tcp(TcpListener, Option<TlsAcceptor>),
     Unix(UnixListener),
+}
+
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    Http1,
+    Http2,
 }
 
 /// Where a request comes from; nothing for a unix socket.
@@ -82,7 +96,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Serves until `stop` changes, then lets requests end.
-pub async fn serve(listener: Listener, router: Router, paths: Paths, mut stop: watch::Receiver<bool>) {
+pub async fn serve(listener: Listener, spoken: Spoken, router: Router, paths: Paths, mut stop: watch::Receiver<bool>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     while !*stop.borrow() {
@@ -125,11 +139,25 @@ pub async fn serve(listener: Listener, router: Router, paths: Paths, mut stop: w
                     Ok::<_, Infallible>(response)
                 }
             });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADERS_WITHIN)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection).await {
+            let stream = TokioIo::new(stream);
+            let ended = match spoken {
+                Spoken::Http1 => {
+                    let mut builder = http1::Builder::new();
+                    builder.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
+                    watcher.watch(builder.serve_connection(stream, service)).await
+                }
+                Spoken::Http2 => {
+                    let mut builder = http2::Builder::new(TokioExecutor::new());
+                    builder
+                        .timer(TokioTimer::new())
+                        .keep_alive_interval(BEAT)
+                        .keep_alive_timeout(BEAT_WITHIN)
+                        .max_concurrent_streams(STREAMS)
+                        .max_send_buf_size(ANSWER_WAITING);
+                    watcher.watch(builder.serve_connection(stream, service)).await
+                }
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%error, "a connection ended");
             }
         });
