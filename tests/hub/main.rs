@@ -9,6 +9,7 @@ mod conformance;
 mod delivery;
 mod documents;
 mod falco_grpc;
+mod functions;
 mod grpc;
 mod input;
 mod kafka;

@@ -1,6 +1,7 @@
 //! CloudEvents over HTTP in binary mode, version 1.0: what Knative and its like take.
 //!
 //! Attributes are headers, so they are encoded as the HTTP binding says: space, `"`, `%` and what is not ASCII as `%XX`.
+//! Control characters, which a text of the specification cannot have, become spaces before.
 
 use super::http::{Payload, Request, endpoint};
 use super::{Context, Failure, Kind, Work};
@@ -27,6 +28,9 @@ pub const KIND: Kind = Kind {
     work: Work::Http(make),
 };
 
+/// Attributes that are the event's own, and a name that none may have.
+const TAKEN: [&str; 7] = ["specversion", "id", "source", "type", "time", "datacontenttype", "data"];
+
 struct CloudEvents {
     address: String,
     extensions: Vec<(String, String)>,
@@ -41,6 +45,11 @@ fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
                 "extensions: '{name}' cannot be the name of an attribute: only a-z and 0-9 may be in it"
             ));
         }
+        if TAKEN.contains(&name.as_str()) {
+            return Err(format!(
+                "extensions: '{name}' cannot be added: CloudEvents gives that name a meaning of its own"
+            ));
+        }
     }
     Ok(Box::new(CloudEvents {
         address: endpoint(settings.text("address"))?,
@@ -50,6 +59,7 @@ fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
 
 /// A value as it stands in a header.
 fn encoded(value: &str) -> String {
+    let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     value.bytes().fold(String::new(), |mut out, byte| {
         if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'%') {
             out.push(byte.into());
@@ -99,6 +109,6 @@ mod tests {
     fn attributes_are_encoded() {
         // The example of the HTTP binding, 3.1.3.2.
         assert_eq!(encoded("Euro € \u{1f600}"), "Euro%20%E2%82%AC%20%F0%9F%98%80");
-        assert_eq!(encoded("a\"%\r\n/:"), "a%22%25%0D%0A/:");
+        assert_eq!(encoded("a\"%\r\u{9f}/:"), "a%22%25%20%20/:");
     }
 }
