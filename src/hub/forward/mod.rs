@@ -8,6 +8,7 @@
 
 pub mod chat;
 pub mod function;
+pub mod health;
 pub mod http;
 pub mod kind;
 pub mod kubernetes;

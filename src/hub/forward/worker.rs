@@ -6,12 +6,13 @@
 //! everything is delivered, put aside, or not for this output. It is written after the fact: a crash repeats
 //! deliveries, it never leaves one out.
 
+use super::health::{Health, Over};
 use super::{Failure, Forward};
 use crate::hub::alert::{Alert, Priority, TEST_RULE};
 use crate::hub::config::Section;
 use crate::hub::config::value::Match;
 use crate::hub::metrics::Metrics;
-use crate::hub::spool::{Seq, Spool, SpoolError, State, now};
+use crate::hub::spool::{Held, Seq, Spool, SpoolError, State, now};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -124,7 +125,6 @@ struct Item {
 struct Down {
     attempts: u32,
     until: Instant,
-    since: Instant,
 }
 
 /// Where a worker delivers to.
@@ -159,10 +159,18 @@ pub struct Worker {
     flying: JoinSet<Delivered>,
     in_flight: HashMap<Id, Vec<Item>>,
     down: Option<Down>,
+    /// What the log was told.
+    health: Health,
+    /// A delivery failed, and none has succeeded since: that a connection can be made proves nothing then.
+    unproven: bool,
     /// It was asked once whether the output can be reached.
     reached: bool,
     saved: (Seq, Instant),
     looked: Instant,
+}
+
+fn went_down(times: u32) -> String {
+    if times > 1 { format!(", in which it went down {times} times") } else { String::new() }
 }
 
 impl Worker {
@@ -190,6 +198,8 @@ impl Worker {
             flying: JoinSet::new(),
             in_flight: HashMap::new(),
             down: None,
+            health: Health::default(),
+            unproven: false,
             reached: false,
             saved: (cursor, start),
             looked: start.checked_sub(LOOK_EVERY).unwrap_or(start),
@@ -207,6 +217,9 @@ impl Worker {
             }
             self.launch();
             self.reach().await;
+            if let Some(Over { lasted, times }) = self.health.over(Instant::now()) {
+                tracing::info!(output = self.name, "works again after {lasted:.1?}{}", went_down(times));
+            }
             let look = self.save(latest, false).await;
             let wake = self.wake().min(look);
             let room = self.waiting.len() < WINDOW / 2;
@@ -264,6 +277,11 @@ impl Worker {
         }
         let due = self.spool.held(&self.name, now(), except, CHUNK).await?;
         let more = due.len() == CHUNK;
+        self.take_held(due);
+        Ok(more)
+    }
+
+    fn take_held(&mut self, due: Vec<Held>) {
         for held in due {
             self.waiting.push_back(Item {
                 seq: held.seq,
@@ -274,7 +292,6 @@ impl Worker {
                 since: Instant::now(),
             });
         }
-        Ok(more)
     }
 
     /// How many of the waiting, from the first, go together now.
@@ -333,6 +350,11 @@ impl Worker {
         self.reached = true;
         let reached = tokio::time::timeout(self.policy.timeout.min(REACH_WITHIN), self.forward.reach()).await;
         match reached.unwrap_or_else(|_| Some(Err(Failure::down(format!("no answer within {REACH_WITHIN:?}"))))) {
+            // It may take connections and nothing else: one of the alerts that failed is tried.
+            Some(Ok(())) if self.unproven => match self.spool.held(&self.name, i64::MAX, Vec::new(), 1).await {
+                Ok(held) => self.take_held(held),
+                Err(error) => tracing::error!(output = self.name, %error, "alerts cannot be read"),
+            },
             Some(Ok(())) => self.mark(true, None),
             Some(Err(failure)) => self.mark(false, Some((failure.to_string(), None))),
             None => {}
@@ -412,6 +434,7 @@ impl Worker {
             self.status.lock().unwrap_or_else(PoisonError::into_inner).last_success = Some(now());
             self.metrics.last_success.with_label_values(&[&self.name]).set(now() as f64 / 1e3);
         }
+        self.unproven = !up && (down.is_some() || self.unproven);
         self.mark(up, down);
     }
 
@@ -441,20 +464,16 @@ impl Worker {
         let instant = Instant::now();
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         if up {
-            if let Some(down) = self.down.take() {
-                tracing::info!(output = self.name, "works again after {:?}", down.since.elapsed());
-            }
+            self.down = None;
+            self.health.works(instant);
         } else if let Some((what, after)) = &failed {
-            let (attempts, since) = match &self.down {
-                Some(down) => (down.attempts + 1, down.since),
-                None => {
-                    tracing::error!(output = self.name, "down: {what}");
-                    (1, instant)
-                }
-            };
+            if self.health.failed(instant) {
+                tracing::error!(output = self.name, "down: {what}");
+            }
+            let attempts = self.down.as_ref().map_or(0, |down| down.attempts) + 1;
             // A receiver that says when to come again is believed, within reason.
             let pause = self.policy.pause(attempts).max(after.unwrap_or_default().min(self.policy.retry_max));
-            self.down = Some(Down { attempts, until: instant + pause, since });
+            self.down = Some(Down { attempts, until: instant + pause });
         }
         if up || failed.is_some() {
             status.up = Some(self.down.is_none());
@@ -489,6 +508,7 @@ impl Worker {
 
     async fn look(&mut self, latest: Seq) -> Result<(), SpoolError> {
         let (held, dead_letters) = self.spool.held_count(&self.name).await?;
+        self.unproven &= held > 0;
         if held > 0 && self.fill_held().await? {
             // There are more: they need not wait as long as those that are not due.
             self.looked = Instant::now().checked_sub(LOOK_EVERY - SAVE_EVERY).unwrap_or(self.looked);
