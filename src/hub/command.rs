@@ -190,10 +190,14 @@ async fn run(config: &Config) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn unknown(name: &str, names: &[String]) -> String {
+    format!("no output '{name}' is configured; there are: {}", names.join(", "))
+}
+
 async fn test(config: &Config, tls: &Arc<Tls>, name: &str) -> Result<ExitCode, String> {
     let Some(instance) = config.instances.iter().find(|instance| instance.name == name) else {
-        let names: Vec<_> = config.instances.iter().map(|instance| instance.name.as_str()).collect();
-        return Err(format!("no output '{name}' is configured; there are: {}", names.join(", ")));
+        let names: Vec<_> = config.instances.iter().map(|instance| instance.name.clone()).collect();
+        return Err(unknown(name, &names));
     };
     let enabled = config.enabled();
     let context = Context { settings: &instance.settings, core: &config.core, tls, enabled: &enabled };
@@ -218,6 +222,13 @@ async fn test(config: &Config, tls: &Arc<Tls>, name: &str) -> Result<ExitCode, S
 }
 
 async fn dead_letters(config: &Config, command: &DeadLettersCommand) -> Result<ExitCode, String> {
+    let names = limits(config).outputs;
+    if let DeadLettersCommand::Retry { output } = command
+        && !names.contains(output)
+    {
+        // Nobody would deliver them.
+        return Err(unknown(output, &names));
+    }
     let spool = Spool::open(&directory(config), limits(config)).map_err(|error| error.to_string())?;
     match command {
         DeadLettersCommand::List => {

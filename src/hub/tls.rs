@@ -15,7 +15,9 @@ use std::sync::{Arc, OnceLock};
 
 /// What clients need, read when the first one asks.
 pub struct Tls {
-    cacertfile: String,
+    cacertfile: PathBuf,
+    /// It, when it is there.
+    authorities: OnceLock<Option<PathBuf>>,
     mutual: Files,
     roots: OnceLock<Result<Arc<RootCertStore>, String>>,
 }
@@ -61,7 +63,8 @@ impl Tls {
             path => PathBuf::from(path),
         };
         Arc::new(Tls {
-            cacertfile: core.text("tlsclient.cacertfile").to_owned(),
+            cacertfile: core.text("tlsclient.cacertfile").into(),
+            authorities: OnceLock::new(),
             mutual: Files {
                 certificate: file("mutualtlsclient.certfile", "client.crt"),
                 key: file("mutualtlsclient.keyfile", "client.key"),
@@ -76,12 +79,29 @@ impl Tls {
             let mut roots = RootCertStore::empty();
             // Some of the system's certificates may be of a form that is not understood.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if !self.cacertfile.is_empty() {
-                add(&mut roots, Path::new(&self.cacertfile))?;
+            if let Some(path) = self.authorities() {
+                add(&mut roots, path).map_err(|error| format!("tlsclient.cacertfile: {error}"))?;
             }
             Ok(Arc::new(roots))
         };
         self.roots.get_or_init(read).clone()
+    }
+
+    /// The file of further authorities. One that is not there is no error, for Falcosidekick's example of a configuration names
+    /// one: without it fewer servers are believed, not more.
+    pub fn authorities(&self) -> Option<&Path> {
+        let look = || {
+            let path = Some(&self.cacertfile).filter(|path| !path.as_os_str().is_empty())?;
+            if matches!(path.try_exists(), Ok(false)) {
+                let path = path.display();
+                tracing::warn!(
+                    "tlsclient.cacertfile: there is no {path}: only servers of the system's authorities are accepted"
+                );
+                return None;
+            }
+            Some(path.clone())
+        };
+        self.authorities.get_or_init(look).as_deref()
     }
 
     /// The identity of mutual TLS.

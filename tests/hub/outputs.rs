@@ -184,3 +184,66 @@ fn redirections() {
     assert_eq!(hub.output("webhook")["last_success"], Value::Null);
     assert!(target.all().iter().all(|r| r.path == "/from307" && r.method == "POST"), "{:?}", target.all());
 }
+
+/// A dozen outputs, none of which is there: the hub starts, takes alerts, and says so of each.
+#[test]
+fn a_configuration_of_falcosidekick_as_it_is() {
+    let mut hub = Hub::new(&json!({}));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hub/falcosidekick.yaml");
+    std::fs::copy(file, hub.directory.path().join("hub.yaml")).expect("copied");
+    let web = Receiver::http(Mode::Up);
+    hub.variables = vec![
+        ("LISTENPORT", hub.port.to_string()),
+        ("HUB_UIPORT", "0".to_owned()),
+        ("HUB_DIRECTORY", hub.directory.path().join("data").display().to_string()),
+        ("HUB_RETRYMIN", "50ms".to_owned()),
+        // As a chart overrides the file.
+        ("WEBHOOK_ADDRESS", web.url()),
+    ];
+    hub.start();
+    hub.wait_ready();
+    let names = [
+        "alertmanager",
+        "discord",
+        "elasticsearch",
+        "influxdb",
+        "kafka",
+        "loki",
+        "mqtt",
+        "nats",
+        "redis",
+        "slack",
+        "smtp",
+        "syslog",
+        "webhook",
+    ];
+    let mut urgent = alert(1);
+    urgent["priority"] = json!("critical");
+    urgent["output"] = json!("12:00:00.000000001: Critical alert one");
+    assert_eq!(hub.post("/", &urgent.to_string()).expect("answered").0, 200);
+    let request = web.wait_for(1).remove(0);
+    let got = request.json();
+    assert_eq!(request.headers["authorization"], "Bearer x:y");
+    assert_eq!(got["tags"], json!(["a", "b", "eu"]));
+    assert_eq!(
+        (&got["output_fields"]["owner"], &got["output_fields"]["namespace"]),
+        (&json!("team:blue"), &json!("none"))
+    );
+    let text = got["output"].as_str().expect("a text");
+    assert!(
+        text.starts_with("12:00:00.000000001: Critical alert one environment=production owner=team:blue"),
+        "{text}"
+    );
+    for name in names {
+        let up = name == "webhook";
+        wait_until(name, Duration::from_secs(60), || hub.output(name)["up"] == up);
+    }
+    let ready: Value = serde_json::from_str(&hub.get("/readyz").1).expect("JSON");
+    assert_eq!(ready["outputs"].as_array().map(Vec::len), Some(names.len()), "{ready}");
+    let log = std::fs::read_to_string(hub.log()).expect("log");
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("tlsclient.cacertfile: there is no /etc/certs/client/ca.crt"),
+        "{log}"
+    );
+}

@@ -177,6 +177,13 @@ pub fn client(context: &Context, check: bool, mutual: bool) -> Result<Client, St
 
 /// Sends one request and reads the answer.
 pub async fn send(client: &Client, request: Request) -> Result<Answer, Failure> {
+    // Of an address the host alone: the rest may hold what is secret.
+    let place = reqwest::Url::parse(&request.url)
+        .ok()
+        .and_then(|url| Some(format!("{}:{}: ", url.host_str()?, url.port_or_known_default()?)));
+    let failed = |error: reqwest::Error| {
+        Failure::down(format!("{}{}", place.as_deref().unwrap_or_default(), causes(&error.without_url())))
+    };
     let mut builder = client.request(request.method, &request.url).body(request.body);
     for (name, value) in &request.headers {
         builder = builder.header(name, value);
@@ -184,7 +191,7 @@ pub async fn send(client: &Client, request: Request) -> Result<Answer, Failure> 
     if let Some(timeout) = request.timeout {
         builder = builder.timeout(timeout);
     }
-    let mut response = builder.send().await.map_err(|error| Failure::down(causes(&error.without_url())))?;
+    let mut response = builder.send().await.map_err(failed)?;
     let status = response.status();
     let retry_after = response.headers().get("Retry-After").and_then(|v| v.to_str().ok()?.trim().parse().ok());
     let headers = std::mem::take(response.headers_mut());

@@ -85,10 +85,10 @@ fn make(context: &Context) -> Result<Box<dyn Forward>, String> {
     let host = host.trim_matches(['[', ']']);
     let parameters = || -> Result<Box<TlsParameters>, String> {
         let mut builder = TlsParameters::builder(host.to_owned());
-        let path = context.core.text("tlsclient.cacertfile");
-        if !path.is_empty() {
-            let read = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
-            builder = builder.add_root_certificate(Certificate::from_pem(&read).map_err(|e| format!("{path}: {e}"))?);
+        if let Some(path) = context.tls.authorities() {
+            let failed = |error: &dyn std::fmt::Display| format!("tlsclient.cacertfile: {}: {error}", path.display());
+            let read = std::fs::read(path).map_err(|error| failed(&error))?;
+            builder = builder.add_root_certificate(Certificate::from_pem(&read).map_err(|error| failed(&error))?);
         }
         if !settings.flag("checkcert") {
             builder = builder.dangerous_accept_invalid_certs(true).dangerous_accept_invalid_hostnames(true);
