@@ -178,8 +178,8 @@ impl<M: Memory + AsRawFd, O> CpuLoop<M, O> {
     /// Tells the module what the handler wants it to forget.
     fn settle(&mut self, handler: &mut impl Handler<Order = O>) {
         if handler.forgets_interest() {
-            // No slot ever has generation 0.
-            (0..FSN_SLOTS as u16).for_each(|slot| self.ring.set_interest(slot, 0, 0));
+            // No slot ever has generation 0; whoever has just seen the one before it finds a mask that hides nothing.
+            (0..FSN_SLOTS as u16).for_each(|slot| self.ring.set_interest(slot, 0, u64::MAX));
         }
         if handler.wants_reset() {
             self.ring.request_reset();
