@@ -51,7 +51,7 @@ struct fsn_facts {
 	struct fsn_fact_text opened;
 	__u32 kind;		/* FSN_KIND_*, when kind_state is KNOWN */
 	__u32 kind_state;
-	__u64 asked;		/* by test of the program: its answer is in @held */
+	__u64 asked;		/* by test of the program, of texts and sockets only: its answer is in @held */
 	__u64 held;
 	struct fsn_ring *ring;	/* facts.c: of this CPU */
 	/* what facts.c has found on the way and the record can have, too */

@@ -36,7 +36,7 @@ struct fsn_out {
 	u16 natts;
 };
 
-/* Begins a record; false (and counted) when there is no room for @fixed bytes. probe. */
+/* Begins a record; false (and counted) when there is no room for @fixed bytes, a multiple of 8. probe. */
 bool fsn_out_begin(struct fsn_out *o, struct fsn_ring *ring, u16 type, u16 slot, u32 fixed);
 /* Claims @len more bytes (not zeroed); NULL when they do not fit. probe. */
 void *fsn_out_put(struct fsn_out *o, u32 len);
