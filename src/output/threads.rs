@@ -60,6 +60,8 @@ struct Lane {
     name: String,
     thread: JoinHandle<()>,
     state: Arc<State>,
+    /// What it is at has been told of as taking too long.
+    blocked: bool,
 }
 
 /// All outputs of a configuration.
@@ -91,7 +93,7 @@ impl Output {
             let mut writer = Writer { channel, has_failed: false, state: state.clone(), started };
             let thread =
                 thread::Builder::new().name("output".into()).spawn(move || writer.run(&items, manner.buffered))?;
-            lanes.push(Lane { name, thread, state });
+            lanes.push(Lane { name, thread, state, blocked: false });
         }
         let limiter = Limiter::new(manner.limited, queue.limits());
         let distributor = Distributor { gates, limiter, patient: manner.patient, started, latest: Duration::ZERO };
@@ -99,14 +101,17 @@ impl Output {
         Ok(Output { distributor, lanes, started })
     }
 
-    /// The output that is at the same write, opening or closing for the longest time, and for how long.
-    pub fn busy_for(&self) -> Option<(&str, Duration)> {
+    /// The outputs that are at the same write, opening or closing for longer than `timeout`, and for how long; each once, until it is
+    /// done with that.
+    pub fn newly_blocked(&mut self, timeout: Duration) -> impl Iterator<Item = (&str, Duration)> {
         let now = self.started.elapsed();
-        let busy = self.lanes.iter().filter_map(|lane| {
-            let since = lane.state.busy_since.load(Ordering::Relaxed).checked_sub(1)?;
-            Some((lane.name.as_str(), now.checked_sub(Duration::from_millis(since))?))
-        });
-        busy.max_by_key(|(_, duration)| *duration)
+        self.lanes.iter_mut().filter_map(move |lane| {
+            let since = lane.state.busy_since.load(Ordering::Relaxed).checked_sub(1);
+            let busy =
+                since.and_then(|since| now.checked_sub(Duration::from_millis(since))).filter(|busy| *busy > timeout);
+            let known = std::mem::replace(&mut lane.blocked, busy.is_some());
+            busy.filter(|_| !known).map(|busy| (lane.name.as_str(), busy))
+        })
     }
 
     /// Alerts that an output could not take, by output: there was no room for it, or writing failed.

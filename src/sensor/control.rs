@@ -70,8 +70,6 @@ pub(super) struct Control<'r> {
 /// What was said already, and what is still to be done.
 #[derive(Default)]
 pub(super) struct State {
-    /// The output's blocking was logged.
-    pub blocked: bool,
     /// Alerts dropped by the queue as logged last.
     queue_drops: u64,
     /// Outputs are still to be reopened.
@@ -164,16 +162,12 @@ impl Control<'_> {
 
     fn outputs(&mut self) {
         let timeout = Duration::from_millis(self.config.output_timeout_ms);
-        let busy = self.output.busy_for().filter(|(_, busy)| *busy > timeout);
-        if let Some((name, busy)) = busy
-            && !self.state.blocked
-        {
+        for (name, busy) in self.output.newly_blocked(timeout) {
             log::write(
                 Level::Critical,
                 format_args!("the output to {name} has been blocked for {} ms", busy.as_millis()),
             );
         }
-        self.state.blocked = busy.is_some();
         let dropped = self.dropped();
         if dropped > self.state.queue_drops {
             let count = dropped - self.state.queue_drops;
