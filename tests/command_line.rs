@@ -89,6 +89,7 @@ fn failures_are_sentences() {
         (&["-c", "broken.yaml"], "broken.yaml:2:1: not valid YAML"),
         (&["-c", "wrong.yaml"], "wrong.yaml:2:1: json_output: 'perhaps' is not true or false"),
         (&["-c", "c.yaml", "-o", "engine.kind=replay"], "-o engine.kind: engine.kind: 'replay' wants a file to read"),
+        (&["-c", "c.yaml", "-r", "r.yaml", "--replay", "missing.scap"], "missing.scap: cannot be opened: No such file"),
         (&["-c", "c.yaml", "-r", "missing.yaml"], "missing.yaml: no such rules file"),
         (&["-c", "c.yaml"], "no rules: none of the files of rules_files exists"),
         (&["-c", "c.yaml", "-r", "bad.yaml"], "LOAD_ERR_COMPILE_CONDITION"),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Where a capture ended early, and why.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: at byte {offset}: {problem}", file.display())]
+#[error("{}: {}{problem}", file.display(), place(*offset, problem))]
 pub struct CaptureError {
     pub file: PathBuf,
     /// Place in the (unpacked) file: the block that could not be read.
@@ -16,6 +16,8 @@ pub struct CaptureError {
 /// Why.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
+    #[error("cannot be opened: {0}")]
+    Open(io::Error),
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("this is no capture file: it begins with {0:#010x}, a .scap file with 0x0a0d0d0a")]
@@ -46,4 +48,12 @@ pub enum Problem {
     EventLengths,
     #[error("an event of type {code} with {params} parameters cannot be converted to today's schema")]
     Conversion { code: u16, params: usize },
+}
+
+/// A file that was not opened has no places.
+fn place(offset: u64, problem: &Problem) -> String {
+    match problem {
+        Problem::Open(_) => String::new(),
+        _ => format!("at byte {offset}: "),
+    }
 }

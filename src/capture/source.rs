@@ -33,7 +33,7 @@ pub(super) struct Block {
 
 impl Source {
     pub fn open(path: &Path) -> Result<Source, Problem> {
-        let mut file = File::open(path)?;
+        let mut file = File::open(path).map_err(Problem::Open)?;
         let mut magic = [0; 2];
         let mut got = 0;
         while got < magic.len() {

@@ -94,6 +94,11 @@ fn merge_item(merged: &mut Merged, item: &Node) -> Result<(), ConfigError> {
         }
         _ => return Err(ConfigError::new(&item.place, "an entry of config_files is a path or a map with 'path'")),
     };
+    // A drop-in folder may come later; what somebody types now is meant to be there.
+    if item.place.line == 0 && !Path::new(&path).exists() {
+        let message = format!("{path}: does not exist: nothing is merged");
+        merged.warnings.push(ConfigError::new(&item.place, message));
+    }
     merged.named.push(PathBuf::from(&path));
     for file in files_of(Path::new(&path)) {
         let other = read(&file)?;
@@ -213,6 +218,14 @@ mod tests {
     fn what_is_missing_is_skipped_and_what_nests_is_refused() {
         let result = merged(&[("m.yaml", "config_files: [/nonexistent.yaml]\na: 1\n")], &[]);
         assert_eq!(rest(result.expect("loads")), (json!({"a": 1}), 1));
+        for (options, warned) in [(&[][..], 0), (&["config_files[0]=/nonexistent.yaml".parse().expect("KEY=VALUE")], 1)]
+        {
+            let folder = tempfile::tempdir().expect("temporary folder");
+            let main = folder.path().join("m.yaml");
+            fs::write(&main, "config_files: [/nonexistent.yaml]\n").expect("writable");
+            let warnings = load(&main, options).expect("loads").warnings;
+            assert_eq!(warnings.len(), warned, "{warnings:?}");
+        }
         let error = merged(&[("m.yaml", "config_files: DIR/m.yaml\n")], &[]).expect_err("merges itself");
         assert!(error.contains("config_files in a file that is itself merged"), "{error}");
     }
