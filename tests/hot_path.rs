@@ -17,7 +17,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// The system's allocator, counting what the current thread asks of it.
@@ -226,14 +226,15 @@ fn watch_on(host: Host) -> (Watch, queue::Queue, Arc<Shared>) {
     assert!(result.successful(), "{}", result.text(true));
     let style = plan::style(&config, "host".into());
     let plan = plan::plan(&config, loader.loaded(), &style).expect("compiles");
-    let matches = plan.labels.iter().map(|_| Arc::new(AtomicU64::new(0))).collect();
+    let counters = plan.labels.iter().map(|_| Arc::default()).collect();
     let shared = Arc::new(Shared {
         plan,
         path_views: true,
         match_all: false,
         pushdown: true,
         clock: Default::default(),
-        matches,
+        counters,
+        timed: true,
     });
     let (sender, queue) = queue::bounded(100);
     (Watch::new(shared.clone(), host, style, sender), queue, shared)
@@ -267,9 +268,25 @@ fn events_without_a_match_allocate_nothing() {
     assert_eq!(feed(&mut watch, &known_tasks()[2..]), 0, "allocations for a task record");
     assert_eq!(watch.seen().events, 6000);
     assert_eq!(watch.seen().without_task, 0);
-    assert!(shared.matches.iter().all(|count| count.load(Ordering::Relaxed) == 0));
+    assert!(shared.counters.iter().all(|count| count.alerts.load(Ordering::Relaxed) == 0));
     // The counter counts: an alert is a line of its own.
     assert_ne!(feed(&mut watch, &[openat("/etc/shadow", "/etc/shadow")]), 0);
+}
+
+#[test]
+fn rules_are_timed_now_and_then_and_that_allocates_nothing() {
+    let (mut watch, _queue, shared) = watch();
+    feed(&mut watch, &known_tasks());
+    // Different ones: what was met before is not evaluated.
+    let paths = (0..3000).map(|number| format!("/usr/lib/lib{number}.so"));
+    let events: Vec<Vec<u8>> = paths.map(|path| openat(&path, &path)).collect();
+    feed(&mut watch, &events);
+    let time = || shared.counters[0].nanoseconds.load(Ordering::Relaxed);
+    let before = time();
+    assert_ne!(before, 0);
+    feed(&mut watch, &events[..2000]);
+    assert_eq!(feed(&mut watch, &events), 0, "allocations in 3000 events");
+    assert!(time() > before);
 }
 
 #[test]
@@ -298,7 +315,7 @@ fn a_rule_fires_once_for_either_path() {
         }
         assert!(queue.next(Duration::ZERO).is_err(), "only once");
     }
-    let counts: Vec<u64> = shared.matches.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+    let counts: Vec<u64> = shared.counters.iter().map(|count| count.alerts.load(Ordering::Relaxed)).collect();
     // The last case holds for `below` by the opened path and for `regex` by the given one: the first rule fires.
     assert_eq!((fired, counts), (4, vec![3, 1, 0, 0, 0, 0]));
 }
@@ -362,5 +379,5 @@ fn names_of_a_container_come_late_and_are_asked_for_again() {
         watch.woken();
     }
     feed(&mut watch, &[unlink]);
-    assert_eq!(shared.matches[5].load(Ordering::Relaxed), 1);
+    assert_eq!(shared.counters[5].alerts.load(Ordering::Relaxed), 1);
 }

@@ -216,8 +216,16 @@ fn shared(others: &str, config: &str, tally: &mut Tally) -> Arc<Shared> {
     assert!(result.successful(), "{}", result.text(true));
     let style = plan::style(&config, "host".into());
     let plan = plan::plan(&config, loader.loaded(), &style).expect("compiles");
-    let matches = tally.counters(&plan);
-    Arc::new(Shared { plan, path_views: true, match_all: false, pushdown: true, clock: Default::default(), matches })
+    let counters = tally.counters(&plan);
+    Arc::new(Shared {
+        plan,
+        path_views: true,
+        match_all: false,
+        pushdown: true,
+        clock: Default::default(),
+        counters,
+        timed: false,
+    })
 }
 
 /// What the load may know of the reloads.

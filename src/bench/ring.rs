@@ -149,21 +149,22 @@ fn round(pairs: &[Pair], seen: &mut Vec<Seen>) -> Result<Duration, String> {
 pub fn run(request: &Request<'_>, plan: Plan, style: &Style) -> Result<Vec<Row>, String> {
     let load = Arc::new(Load::mixed(EVENTS));
     let expected = plainly(&load, &plan, request.config.path_views);
-    let matches = plan.labels.iter().map(|_| Arc::new(AtomicU64::new(0))).collect();
+    let counters = plan.labels.iter().map(|_| Arc::default()).collect();
     let shared = Arc::new(Shared {
         plan,
         path_views: request.config.path_views,
         match_all: request.config.match_all,
         pushdown: true,
         clock: Default::default(),
-        matches,
+        counters,
+        timed: false,
     });
     let cpus = crate::driver::cpus::online();
     let counts: Vec<usize> = if cpus.len() > 1 { vec![1, cpus.len()] } else { vec![1] };
     counts
         .into_iter()
         .map(|count| {
-            let before: u64 = shared.matches.iter().map(|n| n.load(Ordering::Relaxed)).sum();
+            let before: u64 = shared.counters.iter().map(|n| n.alerts.load(Ordering::Relaxed)).sum();
             std::thread::scope(|scope| {
                 let (sender, queue) = queue::bounded(0);
                 let pairs: Vec<Pair> = cpus[..count]
@@ -185,7 +186,8 @@ pub fn run(request: &Request<'_>, plan: Plan, style: &Style) -> Result<Vec<Row>,
                     Ok(time)
                 })?;
                 let broken = seen.iter().any(|s| s.events != done * EVENTS as u64 || s.broken + s.damaged > 0);
-                let alerts: u64 = shared.matches.iter().map(|n| n.load(Ordering::Relaxed)).sum::<u64>() - before;
+                let alerts: u64 =
+                    shared.counters.iter().map(|n| n.alerts.load(Ordering::Relaxed)).sum::<u64>() - before;
                 let per_round = expected * count as u64;
                 if broken || alerts != per_round * done {
                     return Err(format!(

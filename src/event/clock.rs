@@ -3,6 +3,8 @@
 use super::arena_text::ArenaText;
 use bumpalo::Bump;
 use nix::sys::time::TimeValLike;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -58,6 +60,12 @@ fn utc_offset(seconds: i64) -> i32 {
     // SAFETY: localtime_r filled it, and it was zeroed before.
     unsafe { local.assume_init() }.tm_gmtoff as i32
 }
+
+/// What looking at the monotonic clock takes, to be left out of what is measured with it.
+pub static COST: LazyLock<Duration> = LazyLock::new(|| {
+    let between = (0..1000).map(|_| Instant::now().elapsed());
+    between.min().unwrap_or_default()
+});
 
 /// What is written of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

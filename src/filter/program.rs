@@ -20,10 +20,12 @@ use super::residual::{Instr, Residual, Same, Step, Target, emit, straighten};
 use super::scheme::{CodeSet, MAX_CODES, Scheme};
 use super::test::{TestKind, number_bits, ordered};
 use super::transform;
+use crate::event::clock;
 use crate::event::value::{Extract, FieldUse, Multi, Value};
 use bumpalo::Bump;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Index of a rule, as the caller numbered it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -467,6 +469,27 @@ impl Program {
             matches.truncate(1);
         }
         matches.iter().for_each(|order| matched(entries[*order as usize].rule));
+    }
+
+    /// What the condition of each rule that listens to the event's code takes by itself, as it is written and with nothing shared.
+    /// `arena` is reset.
+    pub fn time<E: Extract>(
+        &self,
+        event: &E,
+        ctx: &mut EvalContext,
+        arena: &mut Bump,
+        mut told: impl FnMut(RuleIndex, Duration),
+    ) {
+        let Some(plan) = self.plan_of(event.event_code()) else { return };
+        let plan = &self.plans[usize::from(plan)];
+        let mut before = Instant::now();
+        for (entry, start) in plan.entries.iter().zip(&plan.starts) {
+            Run::begin(self, event, &mut ctx.memo, arena).holds(&self.code, *start);
+            let now = Instant::now();
+            told(entry.rule, (now - before).saturating_sub(*clock::COST));
+            before = now;
+            arena.reset();
+        }
     }
 
     /// As [`Program::evaluate`], with every rule as it is written, one after the other: what the other is checked against.

@@ -5,6 +5,7 @@
 
 use super::check::SOURCE;
 use crate::capture::Replay;
+use crate::event::clock;
 use crate::filter::{EvalContext, Matching, Program, RuleIndex, SyscallScheme};
 use crate::rules::{LoadedRules, Priority, Selection};
 use bumpalo::Bump;
@@ -39,16 +40,6 @@ struct Alone {
     row: Row,
 }
 
-/// What looking at the clock twice takes.
-fn clock_cost() -> Duration {
-    let mut least = Duration::MAX;
-    for _ in 0..1000 {
-        let start = Instant::now();
-        least = least.min(start.elapsed());
-    }
-    least
-}
-
 /// Times the enabled rules on a capture.
 pub fn profile(loaded: &LoadedRules, capture: &Path) -> Result<Profile, String> {
     let selection = Selection::of(loaded, Priority::Debug);
@@ -64,7 +55,6 @@ pub fn profile(loaded: &LoadedRules, capture: &Path) -> Result<Profile, String> 
         .collect::<Result<Vec<_>, String>>()?;
     let (all, mut ctx) = (program(selection.rules(), Matching::All)?, EvalContext::new());
 
-    let clock = clock_cost();
     let (mut events, mut together) = (0, Duration::ZERO);
     let mut replay = Replay::open(capture, 0).map_err(|e| e.to_string())?;
     let mut arena = Bump::new();
@@ -74,13 +64,13 @@ pub fn profile(loaded: &LoadedRules, capture: &Path) -> Result<Profile, String> 
         if all.wants(code) {
             let start = Instant::now();
             all.evaluate(&event, &mut ctx, &arena, |_| {});
-            together += start.elapsed().saturating_sub(clock);
+            together += start.elapsed().saturating_sub(*clock::COST);
         }
         for one in alone.iter_mut().filter(|one| one.program.wants(code)) {
             one.row.evaluations += 1;
             let start = Instant::now();
             one.program.evaluate(&event, &mut one.ctx, &arena, |_| one.row.matches += 1);
-            one.row.time += start.elapsed().saturating_sub(clock);
+            one.row.time += start.elapsed().saturating_sub(*clock::COST);
         }
         arena.reset();
     }

@@ -154,8 +154,8 @@ impl Control<'_> {
     fn replace(&mut self, opened: Opened) -> Result<(), String> {
         let Opened { config, plan, style, recorder, sender, output, snapshots, web } = opened;
         let (old, new) = (self.driver, plan.driver);
-        let matches = self.tally.counters(&plan);
-        let shared = run::shared(&config, self.options, plan, self.shared.clock.clone(), matches);
+        let counters = self.tally.counters(&plan);
+        let shared = run::shared(&config, self.options, plan, self.shared.clock.clone(), counters);
         if let Some(fleet) = &mut self.fleet {
             let current = recorder.as_ref().map_or(self.recorder.as_ref(), Option::as_ref);
             exchange(fleet, &new, &|| {
@@ -177,7 +177,6 @@ impl Control<'_> {
         // No loop has the old queue any more: its outputs end when they have written what is in it.
         self.dropped_before += std::mem::replace(&mut self.sender, sender).dropped();
         self.retired.push(std::mem::replace(&mut self.output, output));
-        self.state.blocked = false;
         self.writer = Writer::new(style);
         self.monitor.configure(config.drops.clone());
         // Freed here, not by the loop that happens to let go of it last.

@@ -12,13 +12,14 @@ use super::files::Files;
 use super::fleet::Fleet;
 use super::log::{self, Level};
 use super::metrics::Telemetry;
+use super::metrics::table::Group;
 use super::notify::Notifier;
 use super::options::Options;
 use super::prepare::{Inputs, Prepared};
 use super::record::{Recorder, Tap};
 use super::service::{self, Snapshots};
 use super::signals::Signals;
-use super::tally::Tally;
+use super::tally::{Counters, Tally};
 use super::watch::{Shared, Watch};
 use crate::driver::{Device, abi, load, seed};
 use crate::enrich::own_users::Reader;
@@ -62,8 +63,8 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
     let clock = Arc::new(SharedClock::default());
     let mut tally = Tally::default();
     let driver = plan.driver;
-    let matches = tally.counters(&plan);
-    let shared = shared(&config, options, plan, clock, matches);
+    let counters = tally.counters(&plan);
+    let shared = shared(&config, options, plan, clock, counters);
     let engine = if config.driver { "module" } else { "nodriver" };
     let telemetry = Arc::new(Telemetry::new(&style.hostname, engine, &host_root()));
     telemetry.state().running = shared.plan.forms.iter().flatten().count();
@@ -128,7 +129,7 @@ pub(super) fn shared(
     options: &Options,
     plan: super::plan::Plan,
     clock: Arc<SharedClock>,
-    matches: Box<[Arc<std::sync::atomic::AtomicU64>]>,
+    counters: Box<[Arc<Counters>]>,
 ) -> Arc<Shared> {
     Arc::new(Shared {
         plan,
@@ -136,7 +137,8 @@ pub(super) fn shared(
         match_all: config.match_all,
         pushdown: !options.no_pushdown,
         clock,
-        matches,
+        counters,
+        timed: config.metrics.as_ref().is_some_and(|metrics| metrics.groups.contains(&Group::Rules)),
     })
 }
 

@@ -8,6 +8,7 @@ use super::cpu_loop::{Handler, Wanted};
 use super::log::{self, Level};
 use super::plan::Plan;
 use super::record::Tap;
+use super::tally::Counters;
 use crate::driver::abi::FSN_SLOTS;
 use crate::driver::ring::{self, Damage};
 use crate::event::fields;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// What all loops share: constant, but for counters of matches.
+/// What all loops share: constant, but for the counters of rules.
 pub struct Shared {
     pub plan: Plan,
     /// File events are evaluated with both of their paths.
@@ -33,8 +34,10 @@ pub struct Shared {
     /// Tell the module which events no rule can match.
     pub pushdown: bool,
     pub clock: Arc<SharedClock>,
-    /// Alerts per rule; a rule keeps its counter when rules are loaded anew.
-    pub matches: Box<[Arc<AtomicU64>]>,
+    /// By rule index; a rule keeps its counters when rules are loaded anew.
+    pub counters: Box<[Arc<Counters>]>,
+    /// Now and then the conditions of an event's rules are timed.
+    pub timed: bool,
 }
 
 /// What the control thread asks of a loop when rules and configuration have been loaded anew. The loop keeps its tasks in any case.
@@ -104,6 +107,9 @@ pub struct Watch {
     host: Host,
     context: EvalContext,
     arena: Bump,
+    /// Evaluated events until one is timed.
+    until_timed: u64,
+    timing: Bump,
     writer: Writer,
     line: Vec<u8>,
     sender: Sender,
@@ -126,6 +132,9 @@ pub struct Watch {
 /// The clock is looked at again after this many events without a pause.
 const CLOCK_EVENTS: u64 = 1024;
 
+/// One of so many evaluated events is timed. A prime, so that it does not keep step with what a program does in turn.
+const TIMED_EVERY: u64 = 1021;
+
 /// The member of an alert that tells the path the kernel opened, where it is not the one the program gave.
 pub const OPENED: &str = "fd.name.opened";
 
@@ -137,6 +146,8 @@ impl Watch {
             host,
             context: EvalContext::new(),
             arena: Bump::new(),
+            until_timed: TIMED_EVERY,
+            timing: Bump::new(),
             writer: Writer::new(style),
             line: Vec::new(),
             sender,
@@ -202,6 +213,11 @@ impl Watch {
             event = event.with_descriptor(&self.arena);
             program.evaluate(&event, &mut self.context, &self.arena, |rule| self.matched.push(rule));
             dead = self.matched.is_empty() && program.is_known_dead(&event, &self.context);
+            self.until_timed -= 1;
+            if self.until_timed == 0 {
+                self.until_timed = TIMED_EVERY;
+                time_rules(&self.shared, &event, &mut self.context, &mut self.timing);
+            }
         }
         if dead && !recorded(&self.tap) {
             if let Some((slot, generation)) =
@@ -234,7 +250,7 @@ impl Watch {
                 self.line.clear();
                 let extra = opened.map(|path| (OPENED, path));
                 self.writer.write(form, &event, time, extra, &self.arena, &mut self.line);
-                self.shared.matches[rule.0 as usize].fetch_add(1, Ordering::Relaxed);
+                self.shared.counters[rule.0 as usize].alerts.fetch_add(1, Ordering::Relaxed);
                 let limited = self.shared.plan.limited(*rule, &event, time.ns, &self.arena);
                 self.sender.alert_limited(&self.line, form.priority, limited);
                 if let (Some(tap), Some(trigger)) = (&self.tap, self.shared.plan.triggers.get(rule.0 as usize)) {
@@ -246,6 +262,17 @@ impl Watch {
             tap.event(&event, self.host.cpu);
         }
         self.arena.reset();
+    }
+}
+
+/// Counts what the conditions of an event's rules take, for all the events that are not timed.
+#[cold]
+fn time_rules(shared: &Shared, event: &LiveEvent<'_>, context: &mut EvalContext, arena: &mut Bump) {
+    if shared.timed {
+        shared.plan.program.time(event, context, arena, |rule, time| {
+            let time = time.as_nanos() as u64 * TIMED_EVERY;
+            shared.counters[rule.0 as usize].nanoseconds.fetch_add(time, Ordering::Relaxed);
+        });
     }
 }
 

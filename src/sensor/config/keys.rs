@@ -155,7 +155,7 @@ pub const KEYS: &[Key] = &[
     key("metrics.interval", Text, "5000", Works, "Prometheus duration (at least 100ms)"),
     key("metrics.output_rule", Bool, "false", Works, "emit the snapshot as an internal alert"),
     key("metrics.output_file", Text, "", Works, "append snapshots as JSON lines"),
-    key("metrics.rules_counters_enabled", Bool, "true", Works, "per-rule match counters"),
+    key("metrics.rules_counters_enabled", Bool, "true", Works, "per-rule counters: alerts, and estimated time"),
     key("metrics.resource_utilization_enabled", Bool, "true", Works, "CPU and memory use"),
     key("metrics.state_counters_enabled", Bool, "true", Works, "state engine counters"),
     key("metrics.kernel_event_counters_enabled", Bool, "true", Works, "driver event and drop counters"),

@@ -122,15 +122,19 @@ impl Telemetry {
         let state = self.state();
         let mut samples = Samples { groups, samples: Vec::new() };
         self.always(&state, &mut samples);
-        for rule in state.tally.rules().iter().filter(|rule| rule.count() > 0) {
+        for rule in state.tally.rules() {
             let tags = rule.tags.iter().map(|tag| (format!("tag_{tag}"), "true".to_owned()));
-            let labels = [
-                ("rule_name".to_owned(), rule.name.clone()),
-                ("priority".to_owned(), (rule.priority as u8).to_string()),
-                ("source".to_owned(), rule.source.clone()),
-            ];
-            let labels = labels.into_iter().chain(tags).collect();
-            samples.push("falcosecurity_falco_rules_matches_total", labels, rule.count() as f64);
+            let name = || ("rule_name".to_owned(), rule.name.clone());
+            let source = || ("source".to_owned(), rule.source.clone());
+            if rule.count() > 0 {
+                let labels = [name(), ("priority".to_owned(), (rule.priority as u8).to_string()), source()];
+                let labels = labels.into_iter().chain(tags).collect();
+                samples.push("falcosecurity_falco_rules_matches_total", labels, rule.count() as f64);
+            }
+            if !rule.time().is_zero() {
+                let time = rule.time().as_secs_f64();
+                samples.push("falco_sensor_rules_time_seconds_total", vec![name(), source()], time);
+            }
         }
         if groups.contains(&Group::Resources) {
             for (name, value) in self.host.usage(self.ticks, self.started.1.elapsed().as_secs_f64()) {

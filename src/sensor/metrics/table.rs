@@ -96,6 +96,7 @@ pub static ROWS: &[Row] = &[
     row("falco_sensor_alert_limits_open", Gauge, "", "falco_sensor.alert_limits_open", Plain, Always, "different alerts whose window is open"),
     row("falco_sensor_rules_loaded", Gauge, "", "falco_sensor.rules_loaded", Plain, Always, "rules that run"),
     row("falcosecurity_falco_rules_matches_total", Counter, "rule_name,priority,source,tag_TAG=\"true\"", "falco.rules.{}", Plain, Rules, "alerts of each rule that has alerted; the priority is a number, 0 for emergency"),
+    row("falco_sensor_rules_time_seconds_total", Counter, "rule_name,source", "falco_sensor.rules_time_seconds.{}", Plain, Rules, "CPU time that the condition of each rule takes by itself, estimated from one of 1021 evaluated events; what rules share counts for each of them"),
     row("falcosecurity_falco_cpu_usage_ratio", Gauge, "", "falco.cpu_usage_perc", Ratio, Resources, "CPU time of the sensor since its start, in CPUs"),
     row("falcosecurity_falco_memory_rss_bytes", Gauge, "", "falco.memory_rss_kb", Bytes, Resources, "resident memory of the sensor"),
     row("falcosecurity_falco_memory_vsz_bytes", Gauge, "", "falco.memory_vsz_kb", Bytes, Resources, "virtual memory of the sensor"),

@@ -23,7 +23,8 @@ fn telemetry() -> Telemetry {
     {
         let mut state = telemetry.state();
         let counters = state.tally.counters(&plan);
-        counters[0].fetch_add(3, std::sync::atomic::Ordering::Relaxed);
+        counters[0].alerts.fetch_add(3, std::sync::atomic::Ordering::Relaxed);
+        counters[0].nanoseconds.fetch_add(1_500_000_000, std::sync::atomic::Ordering::Relaxed);
         let (sender, queue) = queue::bounded(1);
         assert!(sender.alert(b"1", Priority::Notice) && !sender.alert(b"2", Priority::Notice));
         std::mem::forget(queue);
@@ -39,6 +40,7 @@ fn labels_are_escaped_and_metrics_told_of_once() {
     let text = text::prometheus(&telemetry().collect(&settings().groups));
     for line in [
         "falcosecurity_falco_rules_matches_total{rule_name=\"a \\\"quoted\\\" rule\",priority=\"5\",source=\"syscall\",tag_a_b=\"true\",tag_c=\"true\"} 3",
+        "falco_sensor_rules_time_seconds_total{rule_name=\"a \\\"quoted\\\" rule\",source=\"syscall\"} 1.5",
         "falcosecurity_evt_hostname_info{hostname=\"ho\\\"st\\\\\"} 1",
         "falcosecurity_falco_sha256_rules_files_info{file_name=\"more.yaml\",sha256=\"ab\"} 1",
         "falcosecurity_falco_outputs_queue_num_drops_total 5",
@@ -71,6 +73,7 @@ fn snapshots_have_falcos_names() {
     for (name, value) in [
         ("falco.rules.a_quoted_rule", Value::from(3)),
         ("falco.rules.matches_total", Value::from(3)),
+        ("falco_sensor.rules_time_seconds.a_quoted_rule", Value::from(1.5)),
         ("falco.sha256_rules_file.rules.yaml", "ab".into()),
         ("falco.version", env!("CARGO_PKG_VERSION").into()),
         ("scap.engine_name", "module".into()),
