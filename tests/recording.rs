@@ -141,7 +141,7 @@ fn a_recording_has_the_events_of_all_loops_in_order() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("all.scap");
     let recorder = Recorder::start(Some(&file), None, Path::new("/")).expect("a file");
-    let mut taps = [recorder.tap(), recorder.tap()];
+    let mut taps = [recorder.taps().tap(), recorder.taps().tap()];
     recorder.begin();
     for (at, record) in records.iter().enumerate() {
         // The second loop is behind.
@@ -159,6 +159,32 @@ fn a_recording_has_the_events_of_all_loops_in_order() {
     assert!(processes > 0);
 }
 
+/// However long that takes.
+#[test]
+fn a_loop_that_is_behind_is_waited_for() {
+    let mut world = world();
+    let records: Vec<RecordBuf> = (0..10).map(|_| world.event(&EventSpec::new("getpid"))).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("all.scap");
+    let recorder = Recorder::start(Some(&file), None, Path::new("/")).expect("a file");
+    let [mut ahead, mut behind] = [recorder.taps().tap(), recorder.taps().tap()];
+    recorder.begin();
+    let (older, newer) = records.split_at(5);
+    newer.iter().for_each(|record| ahead.event(&world.view(record), 0));
+    for _ in 0..3 {
+        ahead.looking();
+        ahead.idle();
+        // The recorder writes what it may several times meanwhile.
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    older.iter().for_each(|record| behind.event(&world.view(record), 1));
+    drop(behind);
+    drop(ahead);
+    recorder.finish();
+    let expected: Vec<u64> = records.iter().map(|record| world.view(record).time()).collect();
+    assert_eq!(read(&file).0, expected);
+}
+
 /// The file ends at the limit, and whoever asks is told so once: the control thread makes an alert of it.
 #[test]
 fn a_recording_ends_at_its_limit_which_is_told() {
@@ -168,7 +194,7 @@ fn a_recording_ends_at_its_limit_which_is_told() {
     let prefix = folder.path().join("x").display().to_string();
     let on_match = OnMatch { prefix: prefix.clone(), all_rules: true, default_ms: 5000, max_bytes: 1 };
     let recorder = Recorder::start(None, Some(on_match), Path::new("/")).expect("a thread");
-    let mut tap = recorder.tap();
+    let mut tap = recorder.taps().tap();
     recorder.begin();
     let first = world.view(&records[0]).time();
     tap.matched(Trigger { starts: true, duration: Duration::from_secs(60) }, first, 0);
@@ -189,7 +215,7 @@ fn a_match_starts_a_recording_that_ends_in_time() {
     let prefix = folder.path().join("x").display().to_string();
     let on_match = OnMatch { prefix: prefix.clone(), all_rules: false, default_ms: 5000, max_bytes: 0 };
     let recorder = Recorder::start(None, Some(on_match), Path::new("/")).expect("a thread");
-    let mut tap = recorder.tap();
+    let mut tap = recorder.taps().tap();
     recorder.begin();
     let mut lasts = 0;
     for (at, record) in records.iter().enumerate() {

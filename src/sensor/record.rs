@@ -1,8 +1,9 @@
 //! Recording live events into .scap files: everything (`--record`), or from a rule's match on for a while (`capture`).
 //!
 //! A loop encodes its events into a chunk of its own ([`Tap`]) and hands it over when it is full or the ring is empty; one thread
-//! brings the chunks of all loops into the order of time and writes. A file begins with the host as /proc shows it then. Invariant:
-//! a loop never waits for the disk; events that the queue has no room for are counted. Nothing is encoded while nothing is recorded.
+//! brings the chunks of all loops into the order of time and writes. A file begins with the host as /proc shows it then. Invariants:
+//! a loop never waits for the disk; events that the queue has no room for are counted; an event is written when no loop can have an
+//! older one any more, however far behind one is, as long as what waits for it fits. Nothing is encoded while nothing is recorded.
 
 use super::log::{self, Level};
 use crate::capture::{EventBuf, Readers, Writer, encode, event_block, scan};
@@ -20,12 +21,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const CHUNK: usize = 64 << 10;
 /// Chunks that may wait for the disk: 64 MiB.
 const QUEUE: usize = 1024;
-/// Events wait this long for older ones of other CPUs.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest time from an event's to when it stands in its ring.
+const SLACK: Duration = Duration::from_millis(100);
 /// How often what is old enough is written.
 const TICK: Duration = Duration::from_millis(250);
 /// Events that wait for older ones at most: more of them are written without waiting.
-const WAITING: usize = 1 << 20;
+const WAITING: usize = 1 << 18;
 
 /// The alert about a recording that ended because of its size.
 pub const LIMIT: &str = "Falco internal: capture size limit reached";
@@ -59,12 +60,32 @@ struct Shared {
     always: bool,
     /// Files that ended at the limit and nobody was told about yet.
     limited: Mutex<Vec<PathBuf>>,
+    /// Of each loop: the time up to which it has handed over its events; [`GONE`] when it has ended.
+    marks: Mutex<Vec<Arc<AtomicU64>>>,
 }
+
+const GONE: u64 = u64::MAX;
 
 impl Shared {
     fn limited(&self) -> MutexGuard<'_, Vec<PathBuf>> {
         // A list of paths is whole whatever happened to its holder.
         self.limited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Vec<Arc<AtomicU64>>> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time up to which no loop has events any more.
+    fn horizon(&self) -> u64 {
+        let mut marks = self.marks();
+        let mut least = wall_now();
+        marks.retain(|mark| {
+            let mark = mark.load(Ordering::Acquire);
+            least = least.min(mark);
+            mark != GONE
+        });
+        least.saturating_sub(SLACK.as_nanos() as u64)
     }
 }
 
@@ -100,10 +121,13 @@ impl Recorder {
         let writer = all.map(Writer::create).transpose()?;
         let (sender, receiver) = sync_channel(QUEUE);
         let until = AtomicU64::new(if all.is_some() { u64::MAX } else { 0 });
+        let always = all.is_some();
         let shared =
-            Arc::new(Shared { until, lost: AtomicU64::new(0), always: all.is_some(), limited: Mutex::default() });
+            Shared { until, lost: AtomicU64::new(0), always, limited: Mutex::default(), marks: Mutex::default() };
+        let shared = Arc::new(shared);
         let all = all.zip(writer).map(|(path, writer)| File { path: path.to_owned(), writer, bytes: 0 });
-        let mut files = Files { all, triggered: None, on_match, root: root.to_owned(), events: 0, made: 0 };
+        let mut files =
+            Files { all, triggered: None, on_match, root: root.to_owned(), begun: false, events: 0, made: 0 };
         let thread = {
             let shared = shared.clone();
             thread::Builder::new().name("recorder".into()).spawn(move || {
@@ -114,10 +138,9 @@ impl Recorder {
         Ok(Recorder { shared, sender, thread })
     }
 
-    /// What one loop needs.
-    pub fn tap(&self) -> Tap {
-        let (shared, sender) = (self.shared.clone(), self.sender.clone());
-        Tap { shared, sender, chunk: Chunk::default(), event: EventBuf::default() }
+    /// What loops get theirs from.
+    pub fn taps(&self) -> Taps {
+        Taps { shared: self.shared.clone(), sender: self.sender.clone() }
     }
 
     /// Says that the rings are attached.
@@ -146,22 +169,35 @@ impl Recorder {
     }
 }
 
+/// Makes the loops' sides of a recorder.
+#[derive(Clone)]
+pub struct Taps {
+    shared: Arc<Shared>,
+    sender: SyncSender<Message>,
+}
+
+impl Taps {
+    /// For one loop, which has to go on with [`Tap::looking`] and [`Tap::idle`]: nothing that is newer is written before.
+    pub fn tap(&self) -> Tap {
+        let (shared, sender) = (self.shared.clone(), self.sender.clone());
+        let mark = Arc::<AtomicU64>::default();
+        shared.marks().push(mark.clone());
+        Tap { shared, sender, chunk: Chunk::default(), event: EventBuf::default(), mark, looked: [0, 0] }
+    }
+}
+
 /// A loop's side of the recorder.
 pub struct Tap {
     shared: Arc<Shared>,
     sender: SyncSender<Message>,
     chunk: Chunk,
     event: EventBuf,
+    mark: Arc<AtomicU64>,
+    /// Before the last portion of the ring was read, and after it.
+    looked: [u64; 2],
 }
 
 impl Tap {
-    /// One for another loop.
-    #[must_use]
-    pub fn another(&self) -> Tap {
-        let (shared, sender) = (self.shared.clone(), self.sender.clone());
-        Tap { shared, sender, chunk: Chunk::default(), event: EventBuf::default() }
-    }
-
     /// Whether events of this time are recorded.
     pub fn wants(&self, time: u64) -> bool {
         time <= self.shared.until.load(Ordering::Relaxed)
@@ -197,11 +233,20 @@ impl Tap {
         }
     }
 
+    /// A portion of the ring is about to be read.
+    pub fn looking(&mut self) {
+        self.looked = [self.looked[1], wall_now()];
+    }
+
+    /// The portion that was read last has emptied the ring.
+    pub fn idle(&mut self) {
+        self.flush();
+        self.mark.fetch_max(self.looked[0], Ordering::Release);
+    }
+
     /// Hands over what was collected.
     pub fn flush(&mut self) {
-        if self.chunk.marks.is_empty() {
-            return;
-        }
+        let Some((last, _)) = self.chunk.marks.last().copied() else { return };
         let room =
             Chunk { bytes: Vec::with_capacity(CHUNK + CHUNK / 4), marks: Vec::with_capacity(self.chunk.marks.len()) };
         let chunk = std::mem::replace(&mut self.chunk, room);
@@ -209,12 +254,14 @@ impl Tap {
         if self.sender.try_send(Message::Events(chunk)).is_err() {
             self.shared.lost.fetch_add(count, Ordering::Relaxed);
         }
+        self.mark.fetch_max(last, Ordering::Release);
     }
 }
 
 impl Drop for Tap {
     fn drop(&mut self) {
         self.flush();
+        self.mark.store(GONE, Ordering::Release);
     }
 }
 
@@ -239,6 +286,7 @@ struct Files {
     triggered: Option<(File, u64)>,
     on_match: Option<OnMatch>,
     root: PathBuf,
+    begun: bool,
     events: u64,
     made: u64,
 }
@@ -246,17 +294,11 @@ struct Files {
 impl Files {
     fn run(&mut self, receiver: &Receiver<Message>, shared: &Shared) {
         let mut pending: Vec<Pending> = Vec::new();
-        let mut begun = false;
         let mut written = Instant::now();
         loop {
-            let message = receiver.recv_timeout(TICK);
-            match message {
-                Ok(Message::Events(chunk)) => hold(chunk, &mut pending),
-                Ok(Message::Begin) => {
-                    begun = true;
-                    self.begin_all();
-                }
-                Ok(Message::Start { time, number }) => self.start(time, number, shared),
+            let horizon = (written.elapsed() >= TICK || pending.len() > WAITING).then(|| shared.horizon());
+            match receiver.recv_timeout(TICK) {
+                Ok(message) => self.take(message, &mut pending, shared),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     self.write_until(u64::MAX, &mut pending, shared);
@@ -265,14 +307,27 @@ impl Files {
                     return;
                 }
             }
+            let Some(horizon) = horizon else { continue };
+            // All that was handed over before the loops were asked how far they are.
+            receiver.try_iter().take(QUEUE).for_each(|message| self.take(message, &mut pending, shared));
             // What comes before the description of the host would stand before it.
-            if begun && pending.len() > WAITING {
-                let newest = pending.iter().map(|event| event.time).max().unwrap_or(0);
-                self.write_until(newest, &mut pending, shared);
-            } else if begun && written.elapsed() >= TICK {
-                self.write_until(wall_now().saturating_sub(PATIENCE.as_nanos() as u64), &mut pending, shared);
-                written = Instant::now();
+            if self.begun {
+                let newest = || pending.iter().map(|event| event.time).max().unwrap_or(0);
+                let horizon = if pending.len() > WAITING { newest() } else { horizon };
+                self.write_until(horizon, &mut pending, shared);
             }
+            written = Instant::now();
+        }
+    }
+
+    fn take(&mut self, message: Message, pending: &mut Vec<Pending>, shared: &Shared) {
+        match message {
+            Message::Events(chunk) => hold(chunk, pending),
+            Message::Begin => {
+                self.begun = true;
+                self.begin_all();
+            }
+            Message::Start { time, number } => self.start(time, number, shared),
         }
     }
 

@@ -160,7 +160,12 @@ impl Control<'_> {
             let current = recorder.as_ref().map_or(self.recorder.as_ref(), Option::as_ref);
             exchange(fleet, &new, &|| {
                 let (shared, style, sender) = (shared.clone(), style.clone(), sender.clone());
-                Replacement { shared, style, sender, tap: recorder.as_ref().map(|new| new.as_ref().map(Recorder::tap)) }
+                Replacement {
+                    shared,
+                    style,
+                    sender,
+                    tap: recorder.as_ref().map(|new| new.as_ref().map(|new| new.taps().tap())),
+                }
             })?;
             fleet.set_make(run::make(&shared, &style, &sender, current, &self.telemetry, &self.own_users));
         }

@@ -16,7 +16,7 @@ use super::metrics::table::Group;
 use super::notify::Notifier;
 use super::options::Options;
 use super::prepare::{Inputs, Prepared};
-use super::record::{Recorder, Tap};
+use super::record::{Recorder, Taps};
 use super::service::{self, Snapshots};
 use super::signals::Signals;
 use super::tally::{Counters, Tally};
@@ -153,13 +153,13 @@ pub(super) fn make(
 ) -> Box<dyn Fn(u32) -> Watch> {
     let (telemetry, own_users) = (telemetry.clone(), own_users.clone());
     let (shared, style, sender) = (shared.clone(), style.clone(), sender.clone());
-    let tap = recorder.map(Recorder::tap);
+    let taps = recorder.map(Recorder::taps);
     let root = host_root();
     Box::new(move |cpu| {
         let host = Host::new(Users::new(&root), shared.clock.get(), &style.hostname, cpu);
         let host = host.with_own_users(own_users.clone());
         let watch = Watch::new(shared.clone(), host, style.clone(), sender.clone());
-        watch.recorded_by(tap.as_ref().map(Tap::another)).told_by(telemetry.of_loop(cpu))
+        watch.recorded_by(taps.as_ref().map(Taps::tap)).told_by(telemetry.of_loop(cpu))
     })
 }
 

@@ -354,6 +354,7 @@ impl Handler for Watch {
 
     fn between(&mut self) {
         self.published.set(self.seen);
+        self.tap.iter_mut().for_each(Tap::looking);
         self.host.clock = self.shared.clock.get();
         // Rules may see other names now, and be live where they were not.
         let now = Instant::now();
@@ -363,11 +364,12 @@ impl Handler for Watch {
     }
 
     fn woken(&mut self) {
+        self.tap.iter_mut().for_each(Tap::looking);
         self.forget |= self.host.own_users.refresh();
     }
 
     fn idle(&mut self) {
-        self.tap.iter_mut().for_each(Tap::flush);
+        self.tap.iter_mut().for_each(Tap::idle);
     }
 
     fn interest(&mut self) -> Option<Wanted> {
