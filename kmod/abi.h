@@ -22,7 +22,7 @@
 #endif
 
 #define FSN_ABI_MAJOR	2
-#define FSN_ABI_MINOR	0
+#define FSN_ABI_MINOR	1
 #define FSN_DEVICE_NAME	"falco-sensor"
 
 /* ---- shared pages ------------------------------------------------------------------------------- */
@@ -186,6 +186,7 @@ struct fsn_relative {
 #define FSN_TASK_CHROOT		(1u << 5)	/* root is not the root of its mount: @root says where in it */
 #define FSN_TASK_CWD_OUTSIDE	(1u << 6)	/* cwd is not below root */
 #define FSN_TASK_NO_EXEC	(1u << 7)	/* exec record could not be made: try again next time */
+#define FSN_TASK_CHILD_PIDNS	(1u << 8)	/* what it forks is in another pid namespace than the first one (2.1) */
 
 /*
  * A full snapshot of a task: what a slot means until the next one. Sent before the first event of a task on

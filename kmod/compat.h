@@ -351,6 +351,20 @@ static inline u64 fsn_cap(kernel_cap_t c)
 #define fsn_ns_inum(p)	((p)->proc_inum)
 #endif
 
+/* Of what current forks; as a member of nsproxy it got another name in 3.11. */
+static inline struct pid_namespace *fsn_child_pidns(void)
+{
+	struct nsproxy *proxy = current->nsproxy;
+
+	if (!proxy)	/* it is about to end */
+		return &init_pid_ns;
+#if FSN_KERNEL(3, 11)
+	return proxy->pid_ns_for_children;
+#else
+	return proxy->pid_ns;
+#endif
+}
+
 static inline u32 fsn_cgroup_ns(void)
 {
 #if FSN_KERNEL(4, 6) && defined(CONFIG_CGROUPS)

@@ -203,7 +203,7 @@ static bool put_relative(struct fsn_out *o, struct task_struct *t, u32 flags)
 	rel->start = fsn_task_start(t);
 	rel->pid = t->tgid;
 	rel->ppid = parent ? parent->tgid : 0;
-	rel->vpid = task_tgid_nr_ns(t, task_active_pid_ns(current));
+	rel->vpid = task_tgid_nr_ns(t, task_active_pid_ns(t));
 	rel->pgid = pid_nr(group);
 	rel->sid = pid_nr(session);
 	rel->uid = fsn_uid(task_cred_xxx(t, euid));
@@ -430,6 +430,8 @@ static bool put_record(struct fsn_ring *ring, u16 index, struct fsn_slot *slot,
 		rec->flags |= FSN_TASK_NO_EXEC;
 	if (fsn_task_compat())
 		rec->flags |= FSN_TASK_COMPAT;
+	if (fsn_child_pidns() != &init_pid_ns)
+		rec->flags |= FSN_TASK_CHILD_PIDNS;
 	if (!put_relatives(&o, rec) || !put_paths(&o, rec, &slot->cwd_hash) || !put_cgroups(&o, rec))
 		return false;
 	slot->gen = rec->gen;

@@ -11,6 +11,9 @@ use super::arena_text::ArenaText;
 use hashbrown::HashMap;
 use std::sync::LazyLock;
 
+/// Of a call that forks, beside the kernel's flags: what it makes is in another pid namespace than the first one.
+pub const CLONE_CHILD_IN_PIDNS: u32 = 1 << 29;
+
 /// The symbols of one kind of parameter, in the order texts list them.
 #[derive(Debug)]
 pub struct Class {

@@ -161,6 +161,8 @@ pub enum Family {
     Fcntl,
     /// dup, dup2, dup3.
     Dup,
+    /// clone, clone3, fork, vfork.
+    Clone,
 }
 
 impl EventDef {
@@ -255,6 +257,7 @@ fn family(name: &str) -> Family {
         "socket" => Family::Socket,
         "fcntl" => Family::Fcntl,
         "dup" | "dup2" | "dup3" => Family::Dup,
+        "clone" | "clone3" | "fork" | "vfork" => Family::Clone,
         _ => Family::Other,
     }
 }

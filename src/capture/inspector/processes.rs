@@ -3,12 +3,13 @@
 use super::descriptors::is_given;
 use super::fd::FdsMut;
 use super::thread::{
-    CLONE_CHILD_IN_PIDNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_PARENT, CLONE_THREAD, CLONE_VFORK, Image, Thread,
-    ThreadId, comm_of, without_slash,
+    CLONE_NEWPID, CLONE_NEWUSER, CLONE_PARENT, CLONE_THREAD, CLONE_VFORK, Image, Thread, ThreadId, comm_of,
+    without_slash,
 };
 use super::{Action, After, Column, Inspector, Subject, column};
 use crate::capture::event::{Event, EventBuf};
 use crate::enrich::users::UNKNOWN;
+use crate::event::flags::CLONE_CHILD_IN_PIDNS;
 use crate::event::path;
 use std::cell::Cell;
 use std::rc::Rc;

@@ -24,7 +24,6 @@ pub const CLONE_PARENT: u32 = 1 << 8;
 pub const CLONE_THREAD: u32 = 1 << 13;
 pub const CLONE_NEWUSER: u32 = 1 << 20;
 pub const CLONE_VFORK: u32 = 1 << 27;
-pub const CLONE_CHILD_IN_PIDNS: u32 = 1 << 29;
 
 /// A process image, shared by forks.
 #[derive(Debug, Default)]

@@ -128,6 +128,12 @@ impl<'r> LiveEvent<'r> {
                 | bit(abi::FSN_FD_UPPER, flags::open_bit::UPPER_LAYER)
                 | bit(abi::FSN_FD_LOWER, flags::open_bit::LOWER_LAYER);
         }
+        if self.family() == Family::Clone
+            && param.name == "flags"
+            && self.task.is_some_and(|task| task.head.flags & abi::FSN_TASK_CHILD_PIDNS != 0)
+        {
+            value |= u64::from(flags::CLONE_CHILD_IN_PIDNS);
+        }
         narrowed(param.ty, value)
     }
 

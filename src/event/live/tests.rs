@@ -497,6 +497,20 @@ fn times_of_a_process_and_its_executable() {
     );
 }
 
+/// Who rebuilds processes from events must not take the result for the child's number then.
+#[test]
+fn a_fork_into_another_pid_namespace_says_so() {
+    let mut world = world();
+    for (flags, expected) in [(0, "CLONE_VM"), (abi::FSN_TASK_CHILD_PIDNS, "CLONE_VM|CLONE_CHILD_IN_PIDNS")] {
+        let mut task = Task::new(Process::new(7, "/usr/bin/cat", &["cat"]));
+        task.head.flags |= flags;
+        world.task(&task);
+        check(&mut world, &EventSpec::new("clone").ret(2).arg(0, 0x100), &[("evt.arg.flags", expected)]);
+        let unshare = EventSpec::new("unshare").arg(0, 0x2000_0000);
+        check(&mut world, &unshare, &[("evt.arg.flags", "CLONE_NEWPID")]);
+    }
+}
+
 #[test]
 fn an_executable_in_memory_has_no_directory() {
     let mut process = Process::new(163, "/memfd:payload (deleted)", &["memtrue"]).comm("11");
