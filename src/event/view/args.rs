@@ -145,12 +145,17 @@ impl<'r, P: Payload> View<'r, P> {
     /// `evt.rawarg`: the value in its own type.
     pub(super) fn raw_value<'a>(&'a self, arg: &FieldArg, arena: &'a Bump) -> Option<Value<'a>> {
         let (index, param) = self.param_of(arg)?;
-        Some(match self.arg(index, param)? {
+        let Some(arg) = self.arg(index, param) else {
+            // A text that was not there has one of its own, as in captures.
+            let is_text = matches!(param.ty, Type::Charbuf | Type::FsPath | Type::FsRelPath);
+            return is_text.then_some(Value::Str(UNKNOWN));
+        };
+        Some(match arg {
             Arg::Number(n) if is_signed(param.ty) => Value::I64(n as i64),
             Arg::Number(n) => Value::U64(n),
             // A number that a capture leaves out; only texts say so.
             Arg::Text(_) if is_number(param.ty) => return None,
-            Arg::Text([]) | Arg::Bytes([]) => return None,
+            Arg::Text([]) | Arg::Bytes([]) | Arg::Tuple(None) => return None,
             Arg::Text(text) => Value::Str(text),
             Arg::Bytes(bytes) => Value::Bytes(bytes),
             Arg::Errno(n) | Arg::Signal(n) => Value::U64(n),
