@@ -33,6 +33,7 @@ impl Sources {
 
     pub const NUMBER: Sources = apart("counts the events of its CPU", "counts the events of the file");
     pub const SINCE: Sources = apart("since the event before on its CPU", "since the event before in the file");
+    pub const SINCE_FIRST: Sources = apart("since the first event of its CPU", "since the first event in the file");
     pub const EVALUATIONS: Sources = apart("of the rules of its CPU", "of the file's rules");
     pub const HOSTNAME: Sources =
         apart("the host's name, or `FALCO_HOSTNAME`", "empty: captures have no such field for rules");
@@ -75,6 +76,32 @@ impl Sources {
         "from the kernel's socket",
         "from the addresses of the machine's interfaces; in a container nothing is local",
     );
+    pub const SESSION: Sources = apart(
+        "as the kernel has it at the event; numbers are those of the task's pid namespace",
+        "as of the list of processes, the last clone, or a setsid since; in a pid namespace the leader is sought among the ancestors",
+    );
+    pub const GROUP: Sources = apart(
+        "as the kernel has it at the event",
+        "as of the last clone or exec: setsid and setpgid do not change it; in a pid namespace the leader is sought among the ancestors",
+    );
+    pub const LAST_EXEC: Sources = apart("as the kernel has it at the event", "as of the last clone or exec");
+    pub const IDENTITY: Sources = apart(
+        "as the kernel has it at the event",
+        "as of the last clone, exec or call that sets it; -1, which leaves it as it is, is taken for a number",
+    );
+    pub const CAPABILITIES: Sources = apart(
+        "as the kernel has them at the event",
+        "as of the last clone, exec, capset or new user namespace: that another user has fewer is not seen",
+    );
+    pub const FILE_LIMIT: Sources = apart(
+        "as the kernel has it at the event",
+        "as of the last clone, exec or call that sets it; asking for it (prlimit) makes it 0",
+    );
+    pub const CGROUPS: Sources =
+        apart("as the kernel has them at the event", "as of the last clone or exec: who moves a process is not seen");
+    pub const CONTAINER: Sources =
+        apart("from the control groups at the event", "from the control groups as of the last clone or exec");
+    pub const OPENED: Sources = apart("the path opened", "the path given");
     pub const CONTAINER_START: Sources = apart(
         "from the boot, whose time the sensor measures",
         "from the boot, whose time the recorder measured: within a microsecond",

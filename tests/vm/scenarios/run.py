@@ -12,8 +12,10 @@ scenario files.
                     $FALCO_CONFORMANCE/rules/upstream when that variable is set
   --module FILE     the kernel module for the sensor to load; must be removable at the end
   --only NAME...    these scenarios (shell patterns)
-  --set NAME...     only these sets of rules: ours, upstream
-  --record          record all of it (falco-sensor --record); replaying that has to raise the same alerts
+  --set NAME...     only these sets of rules: ours, upstream, fields
+  --record          record all of it (falco-sensor --record); replaying that has to raise the same alerts, and once more with
+                    every field of every event (fields.py)
+  --keep DIR        leave what fields were compared there: rules, alerts, recording
   --sensor-option W give the sensor this option, for example --sensor-option=--no-pushdown; may be repeated
   --show            print every alert
   --actions         no sensor: only see whether the actions work
@@ -41,6 +43,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 
+import fields  # noqa: E402
 import guest  # noqa: E402
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
@@ -419,15 +422,20 @@ def nameless(fields):
     return {**fields, **bare}
 
 
-def replay(program, files, printed):
-    """What is wrong with the alerts of a replay of RECORDING, as lines: they have to be those that were printed live."""
+def replayed(program, files):
+    """What a replay of RECORDING prints."""
     command = [program, "-c", f"{WORK}/config.yaml", "--replay", RECORDING, "-o", "json_output=true"]
     for path in [*files, f"{HERE}/sentinel.yaml"]:
         command += ["-r", path]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/", text=True,
                           errors="replace", timeout=ACTION, check=False)
     if done.returncode:
-        return [f"the replay ended with status {done.returncode}:\n{done.stderr[-3000:]}"]
+        raise Failure(f"the replay ended with status {done.returncode}:\n{done.stderr[-3000:]}")
+    return done.stdout.splitlines()
+
+
+def replay(program, files, printed):
+    """What is wrong with the alerts of a replay, as lines: they have to be those that were printed live."""
 
     def alerts(lines):
         found = {}
@@ -437,7 +445,7 @@ def replay(program, files, printed):
                 found.setdefault((alert["time"], alert["rule"]), []).append(alert)
         return found
 
-    live, again, wrong = alerts(printed), alerts(done.stdout.splitlines()), []
+    live, again, wrong = alerts(printed), alerts(replayed(program, files)), []
     for key in sorted({*live, *again}):
         # A rule that held for the path that was opened, not for the one given, is heard live only.
         one = [alert for alert in live.get(key, []) if key in again or "fd.name.opened" not in alert["output_fields"]]
@@ -510,11 +518,47 @@ def run_set(rules_set, files, options, scenarios, report):
             report.fail(f"{rules_set}: end", wrong)
         if options.record:
             started = time.monotonic()
-            wrong = replay(options.sensor, files, sensor.printed)
+            try:
+                wrong = replay(options.sensor, files, sensor.printed)
+            except Failure as error:
+                wrong = [error]
             if wrong:
                 report.fail(f"{rules_set}: replay", wrong)
             else:
                 report.ok(f"{rules_set}: replay of {len(sensor.printed)} alerts", time.monotonic() - started)
+
+
+def run_fields(options, scenarios, report):
+    """Does it all once more, for the fields of its events."""
+    started = time.monotonic()
+    path = f"{WORK}/fields.yaml"
+    try:
+        fields.rules(options.sensor, path, f"proc.exepath startswith {WORK}/ or proc.pexepath startswith {WORK}/")
+        sensor = Sensor(options.sensor, [path], options.module, [*options.sensor_option, "--record", RECORDING, "-o", "rule_matching=all"])
+        for scenario in scenarios:
+            if missing_needs(scenario):
+                continue
+            for part in ("setup", "action", "near_miss", "cleanup"):
+                for line in of_set(scenario.get(part, []), "ours"):
+                    do(line, may_fail=True)
+        sensor.alerts()
+        wrong = sensor.stop()
+        if options.keep:
+            os.makedirs(options.keep, exist_ok=True)
+            shutil.copy(path, options.keep)
+            shutil.copy(RECORDING, options.keep)
+            with open(f"{options.keep}/live.jsonl", "w", encoding="utf-8") as file:
+                file.writelines(sensor.printed)
+        found, count = fields.differences(options.sensor, sensor.printed, replayed(options.sensor, [path]))
+        wrong += found
+        if not count:
+            wrong.append("nothing was compared")
+    except (Failure, OSError) as error:
+        wrong, count = [error], 0
+    if wrong:
+        report.fail("fields", wrong)
+    else:
+        report.ok(f"fields of {count} events, live and replayed", time.monotonic() - started)
 
 
 def main():
@@ -526,11 +570,12 @@ def main():
     add("--upstream", default=f"{upstream}/rules/upstream" if upstream else None, help=argparse.SUPPRESS)
     add("--module", help=argparse.SUPPRESS)
     add("--only", nargs="+", help=argparse.SUPPRESS)
-    add("--set", nargs="+", choices=("ours", "upstream"), help=argparse.SUPPRESS)
+    add("--set", nargs="+", choices=("ours", "upstream", "fields"), help=argparse.SUPPRESS)
     add("--list", action="store_true", help=argparse.SUPPRESS)
     add("--show", action="store_true", help=argparse.SUPPRESS)
     add("--record", action="store_true", help=argparse.SUPPRESS)
     add("--sensor-option", action="append", default=[], help=argparse.SUPPRESS)
+    add("--keep", help=argparse.SUPPRESS)
     add("--actions", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
 
@@ -552,6 +597,8 @@ def main():
             run_set("upstream", [f"{options.upstream}/falco_rules.yaml"], options, scenarios, report)
         elif not options.set or "upstream" in options.set:
             print("note: no --upstream and no FALCO_CONFORMANCE: upstream's rules were not run")
+        if options.record and (not options.set or "fields" in options.set):
+            run_fields(options, scenarios, report)
     finally:
         if options.module:
             name = os.path.basename(options.module).removesuffix(".ko").replace("-", "_")
