@@ -46,16 +46,15 @@ impl FilterError {
 
     /// The message, the line it is about, and a caret under the character.
     pub fn with_caret(&self, text: &str) -> String {
-        format!("{}: {}\n{}", self.pos, self.message, caret(text, self.pos))
+        let line = text.split('\n').nth(self.pos.line.saturating_sub(1) as usize).unwrap_or("");
+        format!("{}: {}\n{}", self.pos, self.message, caret(line, self.pos.column.saturating_sub(1) as usize))
     }
 }
 
-/// One line of `text` with a caret below column `pos.column`. Long lines are cut to a window around it.
-pub fn caret(text: &str, pos: Pos) -> String {
+/// A line with a caret below one of its bytes. Long lines are cut to a window around it.
+pub fn caret(line: &str, byte: usize) -> String {
     const WINDOW: usize = 140;
-    let line = text.split('\n').nth(pos.line.saturating_sub(1) as usize).unwrap_or("");
-    // Columns count bytes; show characters.
-    let byte = (pos.column.saturating_sub(1) as usize).min(line.len());
+    let byte = byte.min(line.len());
     let column = line.char_indices().take_while(|(i, _)| *i < byte).count();
     let start = column.saturating_sub(WINDOW / 2);
     let shown: String = line.chars().skip(start).take(WINDOW).map(|c| if c.is_control() { ' ' } else { c }).collect();

@@ -6,17 +6,15 @@
 
 use super::yaml::{Mark, Node};
 
-/// Where the character at `offset` of `expanded` stands in `file`: `expanded` was made of the value of `key` of the item that starts
+/// The offset in `file` of what is at `offset` of `expanded`: `expanded` was made of the value of `key` of the item that starts
 /// at `item`.
-pub fn find(file: &str, documents: &[Node], item: Mark, key: &str, expanded: &str, offset: usize) -> Option<Mark> {
-    let items = documents.iter().filter_map(Node::sequence).flatten();
-    let node = items.into_iter().find(|node| node.mark.offset == item.offset)?.get(key)?;
+pub fn find(file: &str, documents: &[Node], item: Mark, key: &str, expanded: &str, offset: usize) -> Option<usize> {
+    let at = |items: &[Node]| items.binary_search_by_key(&item.offset, |node| node.mark.offset);
+    let item = documents.iter().filter_map(Node::sequence).find_map(|items| Some(&items[at(items).ok()?]))?;
+    let node = item.get(key)?;
     let written = node.text()?;
     let offset = unexpanded(written, expanded, offset)?;
-    let at = node.mark.offset + in_scalar(file.get(node.mark.offset..)?, written, offset)?;
-    let before = file.get(..at)?;
-    let start = before.rfind('\n').map_or(0, |i| i + 1);
-    Some(Mark { line: before.matches('\n').count(), column: before[start..].chars().count(), offset: at })
+    Some(node.mark.offset + in_scalar(file.get(node.mark.offset..)?, written, offset)?)
 }
 
 /// What separates the words of a condition: the characters that delimit the names of lists.
@@ -107,8 +105,8 @@ mod tests {
     fn rest(file: &str, expanded: &str, needle: &str) -> Option<String> {
         let documents = super::super::yaml::parse(file).unwrap();
         let item = documents[0].sequence().unwrap()[0].mark;
-        let mark = find(file, &documents, item, "condition", expanded, expanded.find(needle).unwrap())?;
-        Some(file.lines().nth(mark.line).unwrap().chars().skip(mark.column).collect())
+        let at = find(file, &documents, item, "condition", expanded, expanded.find(needle).unwrap())?;
+        file[at..].lines().next().map(str::to_owned)
     }
 
     #[test]

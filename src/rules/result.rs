@@ -82,15 +82,37 @@ pub struct Source {
     pub text: String,
     /// Its YAML, read again when an error is shown.
     documents: OnceLock<Vec<Node>>,
+    /// Where its lines begin.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl Source {
     pub fn new(name: &str, text: String) -> Self {
-        Source { name: name.to_owned(), text, documents: OnceLock::new() }
+        Source { name: name.to_owned(), text, documents: OnceLock::new(), lines: OnceLock::new() }
     }
 
     fn documents(&self) -> &[Node] {
         self.documents.get_or_init(|| yaml::parse(&self.text).unwrap_or_default())
+    }
+
+    fn lines(&self) -> &[usize] {
+        let breaks = || memchr::memchr_iter(b'\n', self.text.as_bytes()).map(|at| at + 1);
+        self.lines.get_or_init(|| std::iter::once(0).chain(breaks()).collect())
+    }
+
+    /// The place of a byte.
+    fn mark(&self, offset: usize) -> Option<Mark> {
+        let starts = self.lines();
+        let line = starts.partition_point(|start| *start <= offset).checked_sub(1)?;
+        Some(Mark { line, column: self.text.get(starts[line]..offset)?.chars().count(), offset })
+    }
+
+    /// A line, counted from 0; empty when there is none.
+    fn line(&self, number: usize) -> &str {
+        let starts = self.lines();
+        let Some(start) = starts.get(number) else { return "" };
+        let end = starts.get(number + 1).map_or(self.text.len(), |next| next - 1);
+        &self.text[*start..end]
     }
 }
 
@@ -152,21 +174,15 @@ impl Context {
     /// The offending line with a caret below.
     pub fn snippet(&self) -> String {
         let Some(last) = self.locations.last() else { return String::new() };
-        let text = self.inner.as_deref().unwrap_or(&self.source.text);
-        let column = text
-            .split('\n')
-            .nth(last.mark.line)
-            // Marks of a file count characters, those of a condition bytes.
-            .map_or(0, |line| match self.inner {
-                Some(_) => last.mark.column,
-                None => line.char_indices().nth(last.mark.column).map_or(line.len(), |(i, _)| i),
-            });
-        let pos = crate::filter::ast::Pos {
-            offset: last.mark.offset as u32,
-            line: last.mark.line as u32 + 1,
-            column: column as u32 + 1,
+        // Marks of a file count characters, those of a condition bytes.
+        let (line, column) = match self.inner.as_deref() {
+            Some(text) => (text.split('\n').nth(last.mark.line).unwrap_or(""), last.mark.column),
+            None => {
+                let line = self.source.line(last.mark.line);
+                (line, line.char_indices().nth(last.mark.column).map_or(line.len(), |(i, _)| i))
+            }
         };
-        crate::filter::error::caret(text, pos) + "\n"
+        crate::filter::error::caret(line, column) + "\n"
     }
 
     fn json(&self) -> Value {
@@ -193,14 +209,10 @@ impl Context {
     fn in_file(&self) -> Option<Mark> {
         let [.., item, inner] = &self.locations[..] else { return None };
         let key = inner.item_type.strip_suffix(" expression")?;
-        place::find(
-            &self.source.text,
-            self.source.documents(),
-            item.mark,
-            key,
-            self.inner.as_deref()?,
-            inner.mark.offset,
-        )
+        let Source { text, .. } = &*self.source;
+        let expanded = self.inner.as_deref()?;
+        let at = place::find(text, self.source.documents(), item.mark, key, expanded, inner.mark.offset)?;
+        self.source.mark(at)
     }
 
     fn text(&self) -> String {
