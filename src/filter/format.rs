@@ -112,6 +112,21 @@ impl Format {
         Ok(Format { segments })
     }
 
+    /// The format that is a field alone, by its name as it is written in a rule.
+    pub fn of_field(name: &str, scheme: &dyn Scheme) -> Option<Format> {
+        let format = Format::parse(&format!("%{name}"), scheme).ok()?;
+        (format.segments.len() == 1 && format.single_field().is_some()).then_some(format)
+    }
+
+    /// The field, where there is one and nothing is done with it.
+    pub fn single_field(&self) -> Option<&FieldUse> {
+        let mut tokens = self.tokens();
+        match (tokens.next().map(|token| &token.source), tokens.next()) {
+            (Some(Source::Field(field)), None) => Some(field),
+            _ => None,
+        }
+    }
+
     pub fn tokens(&self) -> impl Iterator<Item = &Token> {
         self.segments.iter().filter_map(|s| match s {
             Segment::Value(token) => Some(token),

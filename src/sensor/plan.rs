@@ -8,7 +8,7 @@ use crate::event::text::Buffers;
 use crate::event::types::{self, EventCode};
 use crate::event::value::{Extract, FieldArg, FieldUse};
 use crate::event::{fields, statics};
-use crate::filter::format::{Format, Source};
+use crate::filter::format::Format;
 use crate::filter::scheme::{CodeSet, Scheme};
 use crate::filter::{Matching, Program, RuleIndex, SyscallScheme};
 use crate::output::alert::{RuleForm, RuleParts, Style};
@@ -172,7 +172,7 @@ pub fn plan(config: &Config, loaded: &LoadedRules, style: &Style) -> Result<Plan
             ..RuleParts::default()
         };
         for extra in &rule.extra_fields {
-            match single_field(&extra.format).filter(|_| extra.raw) {
+            match extra.format.single_field().filter(|_| extra.raw) {
                 Some(field) => parts.raw_fields.push((extra.name.clone(), field.clone())),
                 None => parts.formatted_fields.push((extra.name.clone(), extra.format.clone())),
             }
@@ -243,12 +243,6 @@ impl Plan {
     }
 }
 
-/// A field by its name, as it is written in a rule.
-pub fn key_field(name: &str) -> Option<Format> {
-    let format = Format::parse(&format!("%{name}"), &SyscallScheme).ok()?;
-    (format.segments.len() == 1 && single_field(&format).is_some()).then_some(format)
-}
-
 /// The limit of each rule, by index.
 fn limits(entries: &[AlertLimit], loaded: &LoadedRules, warnings: &mut Vec<String>) -> Vec<Option<Limit>> {
     if entries.is_empty() {
@@ -262,18 +256,10 @@ fn limits(entries: &[AlertLimit], loaded: &LoadedRules, warnings: &mut Vec<Strin
     }
     let limit = |rule: &Rule| {
         let entry = entries.iter().zip(&patterns).find(|(_, pattern)| pattern.is_match(rule.name.as_bytes()))?.0;
-        let keys = entry.keys.iter().filter_map(|name| key_field(name)).collect();
+        let keys = entry.keys.iter().filter_map(|name| Format::of_field(name, &SyscallScheme)).collect();
         (!entry.window.is_zero()).then_some(Limit { window: entry.window, keys })
     };
     loaded.rules.iter().map(limit).collect()
-}
-
-fn single_field(format: &Format) -> Option<&FieldUse> {
-    let mut tokens = format.tokens();
-    match (tokens.next().map(|token| &token.source), tokens.next()) {
-        (Some(Source::Field(field)), None) => Some(field),
-        _ => None,
-    }
 }
 
 /// What the fields in use need from the module beyond the event itself.

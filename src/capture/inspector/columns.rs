@@ -1,5 +1,6 @@
 //! Where the parameters that change state stand in each event, found by name once.
 
+use crate::capture::event::Event;
 use crate::event::params;
 use crate::event::types::{EVENTS, EventCode};
 use std::sync::LazyLock;
@@ -44,4 +45,32 @@ pub fn column(code: EventCode, column: Column) -> Option<usize> {
     });
     let place = ALL.get(usize::from(code.0))?[column as usize];
     (place != u8::MAX).then_some(usize::from(place))
+}
+
+/// An event's parameters by name.
+#[derive(Clone, Copy)]
+pub(super) struct Named<'e>(pub &'e Event<'e>);
+
+impl<'e> Named<'e> {
+    pub fn signed(&self, c: Column) -> Option<i64> {
+        self.0.signed(column(self.0.code, c)?)
+    }
+
+    pub fn unsigned(&self, c: Column) -> Option<u64> {
+        self.0.unsigned(column(self.0.code, c)?)
+    }
+
+    pub fn text(&self, c: Column) -> Option<&'e [u8]> {
+        self.0.text(column(self.0.code, c)?)
+    }
+
+    /// Bytes of a parameter that has a value.
+    pub fn bytes(&self, c: Column) -> Option<&'e [u8]> {
+        self.0.param(column(self.0.code, c)?).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// The result: the first parameter that is one.
+    pub fn result(&self) -> i64 {
+        self.0.signed(0).unwrap_or(-1)
+    }
 }

@@ -1,7 +1,7 @@
 //! What events do to descriptors.
 
+use super::columns::Named;
 use super::fd::{Fd, ICMP, RAW, Role, Slot, TCP, UDP, bounded};
-use super::processes::Named;
 use super::thread::ThreadId;
 use super::{Action, After, Column, Inspector, Subject, column};
 use crate::capture::event::Event;

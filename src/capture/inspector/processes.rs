@@ -1,12 +1,13 @@
 //! What events do to threads: clone, exec, exit, and changes of their properties.
 
+use super::columns::Named;
 use super::descriptors::is_given;
 use super::fd::FdsMut;
 use super::thread::{
     CLONE_NEWPID, CLONE_NEWUSER, CLONE_PARENT, CLONE_THREAD, CLONE_VFORK, Image, Thread, ThreadId, comm_of,
     without_slash,
 };
-use super::{Action, After, Column, Inspector, Subject, column};
+use super::{Action, After, Column, Inspector, Subject};
 use crate::capture::event::{Event, EventBuf};
 use crate::enrich::users::UNKNOWN;
 use crate::event::flags::CLONE_CHILD_IN_PIDNS;
@@ -16,34 +17,6 @@ use std::rc::Rc;
 
 /// `RLIMIT_NOFILE`, in Falco's numbers and in the kernel's.
 const NOFILE: u64 = 7;
-
-/// An event's parameters by name.
-#[derive(Clone, Copy)]
-pub(super) struct Named<'e>(pub &'e Event<'e>);
-
-impl<'e> Named<'e> {
-    pub fn signed(&self, c: Column) -> Option<i64> {
-        self.0.signed(column(self.0.code, c)?)
-    }
-
-    pub fn unsigned(&self, c: Column) -> Option<u64> {
-        self.0.unsigned(column(self.0.code, c)?)
-    }
-
-    pub fn text(&self, c: Column) -> Option<&'e [u8]> {
-        self.0.text(column(self.0.code, c)?)
-    }
-
-    /// Bytes of a parameter that has a value.
-    pub fn bytes(&self, c: Column) -> Option<&'e [u8]> {
-        self.0.param(column(self.0.code, c)?).filter(|bytes| !bytes.is_empty())
-    }
-
-    /// The result: the first parameter that is one.
-    pub fn result(&self) -> i64 {
-        self.0.signed(0).unwrap_or(-1)
-    }
-}
 
 impl Inspector {
     pub(super) fn process(&mut self, action: Action, event: &Event<'_>, subject: &mut Subject) {

@@ -10,9 +10,12 @@ pub mod schema;
 pub mod tree;
 
 use super::interval;
-use super::metrics::{self, table::Group};
+use super::metrics::settings as metrics;
+use super::metrics::table::Group;
 use super::record::OnMatch;
 use super::web;
+use crate::filter::SyscallScheme;
+use crate::filter::format::Format;
 use crate::output::{http, syslog};
 use keys::LOG_LEVELS;
 pub use merge::Override;
@@ -673,7 +676,7 @@ fn alert_limit(item: &Node) -> Result<AlertLimit, ConfigError> {
     let field = |node: &Node| {
         let name = node.text().unwrap_or_default();
         let refused = |why: &str| ConfigError::new(&node.place, format!("alert_limits.rules[].keys: '{name}' {why}"));
-        super::plan::key_field(name).map(|_| name.to_owned()).ok_or_else(|| refused("is not a field"))
+        Format::of_field(name, &SyscallScheme).map(|_| name.to_owned()).ok_or_else(|| refused("is not a field"))
     };
     let keys = keys.iter().map(field).collect::<Result<_, _>>()?;
     let Some(given) = item.child("window") else {

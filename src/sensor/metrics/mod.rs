@@ -5,6 +5,7 @@
 //! asking touches no loop; counters only grow, whatever is reloaded.
 
 mod host;
+pub mod settings;
 pub mod table;
 pub mod text;
 
@@ -17,25 +18,12 @@ use crate::driver::device::{Info, Mapped};
 use crate::driver::ring::{self, Counters, Memory};
 use crate::output::queue::Sender;
 use serde_json::Value;
+pub use settings::Settings;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use table::{Group, Row};
-
-/// `metrics` of the configuration.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    pub interval: Duration,
-    /// A snapshot is an alert.
-    pub output_rule: bool,
-    /// Snapshots are lines of this file.
-    pub output_file: Option<PathBuf>,
-    /// Groups that are on.
-    pub groups: Vec<Group>,
-    pub megabytes: bool,
-    pub empty_values: bool,
-}
 
 /// One number.
 #[derive(Debug)]

@@ -2,6 +2,7 @@ use super::*;
 use crate::output::queue;
 use crate::rules::Priority;
 use std::path::Path;
+use std::time::Duration;
 
 fn settings() -> Settings {
     let groups = vec![Group::Rules, Group::Resources, Group::State, Group::Kernel, Group::PerCpu];
