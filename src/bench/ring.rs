@@ -1,4 +1,4 @@
-//! Loops on rings in user memory: first one, then one per CPU.
+//! Loops on rings in user memory: one, one per CPU, and one whose alerts are written, then for an output that is stuck.
 //!
 //! Producers fill all rings to the last record, then all loops drain them at once, over and over. What is timed is the
 //! draining, on the wall clock, so what is measured includes everything that is slow when several loops run.
@@ -11,7 +11,9 @@ use crate::enrich::users::Users;
 use crate::event::clock::Clock;
 use crate::event::live::Host;
 use crate::output::alert::Style;
-use crate::output::queue;
+use crate::output::channel::Channel;
+use crate::output::queue::{self, Queue};
+use crate::output::threads::{Manner, Output};
 use crate::sensor::cpu_loop::Handler;
 use crate::sensor::fleet::pin;
 use crate::sensor::plan::Plan;
@@ -160,13 +162,17 @@ pub fn run(request: &Request<'_>, plan: Plan, style: &Style) -> Result<Vec<Row>,
         timed: false,
     });
     let cpus = crate::driver::cpus::online();
-    let counts: Vec<usize> = if cpus.len() > 1 { vec![1, cpus.len()] } else { vec![1] };
-    counts
+    let mut variants = vec![(1, Alerts::Nowhere), (1, Alerts::Written), (1, Alerts::Stuck)];
+    if cpus.len() > 1 {
+        variants.insert(1, (cpus.len(), Alerts::Nowhere));
+    }
+    variants
         .into_iter()
-        .map(|count| {
+        .map(|(count, kind)| {
             let before: u64 = shared.counters.iter().map(|n| n.alerts.load(Ordering::Relaxed)).sum();
             std::thread::scope(|scope| {
                 let (sender, queue) = queue::bounded(0);
+                let (output, queue) = output(kind, queue)?;
                 let pairs: Vec<Pair> = cpus[..count]
                     .iter()
                     .map(|&cpu| {
@@ -182,9 +188,13 @@ pub fn run(request: &Request<'_>, plan: Plan, style: &Style) -> Result<Vec<Row>,
                 let times = rounds(request.time / 2, || {
                     let time = round(&pairs, &mut seen)?;
                     done += 1;
-                    while queue.next(Duration::ZERO).is_ok() {}
+                    while queue.as_ref().is_some_and(|queue| queue.next(Duration::ZERO).is_ok()) {}
                     Ok(time)
                 })?;
+                let waiting = if kind == Alerts::Stuck { sender.waiting() + sender.dropped() } else { 1 };
+                if output.is_some() && waiting == 0 && expected > 0 {
+                    return Err("the answer is wrong: an output that is stuck has taken all alerts".to_owned());
+                }
                 let broken = seen.iter().any(|s| s.events != done * EVENTS as u64 || s.broken + s.damaged > 0);
                 let alerts: u64 =
                     shared.counters.iter().map(|n| n.alerts.load(Ordering::Relaxed)).sum::<u64>() - before;
@@ -195,7 +205,12 @@ pub fn run(request: &Request<'_>, plan: Plan, style: &Style) -> Result<Vec<Row>,
                     ));
                 }
                 let events = (EVENTS * count) as u64;
-                let name = if count == 1 { "1 ring".to_owned() } else { format!("{count} rings") };
+                let rings = if count == 1 { "1 ring".to_owned() } else { format!("{count} rings") };
+                let name = match kind {
+                    Alerts::Nowhere => rings,
+                    Alerts::Written => rings + ", alerts written",
+                    Alerts::Stuck => rings + ", output stuck",
+                };
                 let mut row = Row::of(&name, events, per_round, &times);
                 // Per event and core.
                 row.rounds.iter_mut().for_each(|ns| *ns *= count as f64);
@@ -203,6 +218,28 @@ pub fn run(request: &Request<'_>, plan: Plan, style: &Style) -> Result<Vec<Row>,
             })
         })
         .collect()
+}
+
+/// Where the alerts of the loops go.
+#[derive(Clone, Copy, PartialEq)]
+enum Alerts {
+    /// Thrown away after each round.
+    Nowhere,
+    Written,
+    /// A program that does not read is to get them.
+    Stuck,
+}
+
+/// An output of that kind, and what is to be emptied after each round.
+fn output(alerts: Alerts, queue: Queue) -> Result<(Option<Output>, Option<Queue>), String> {
+    let text = |error: std::io::Error| error.to_string();
+    let channel = match alerts {
+        Alerts::Nowhere => return Ok((None, Some(queue))),
+        Alerts::Written => Channel::file("/dev/null".into(), true).map_err(text)?,
+        // It outlives this program by seconds at most.
+        Alerts::Stuck => Channel::program("exec sleep 5".to_owned(), false),
+    };
+    Ok((Some(Output::start(queue, vec![channel], Manner::default()).map_err(text)?), None))
 }
 
 /// Alerts of the load, every event evaluated with the rules as they are written.
