@@ -190,6 +190,7 @@ static bool put_relative(struct fsn_out *o, struct task_struct *t, u32 flags)
 	struct fsn_relative *rel = fsn_out_put(o, sizeof(*rel));
 	struct task_struct *parent = rcu_dereference(t->real_parent);
 	struct pid *session, *group;
+	struct pid_namespace *ns;
 
 	if (!rel)
 		return false;
@@ -203,7 +204,8 @@ static bool put_relative(struct fsn_out *o, struct task_struct *t, u32 flags)
 	rel->start = fsn_task_start(t);
 	rel->pid = t->tgid;
 	rel->ppid = parent ? parent->tgid : 0;
-	rel->vpid = task_tgid_nr_ns(t, task_active_pid_ns(t));
+	ns = task_active_pid_ns(t);	/* none once it has been reaped, and kernels differ in what they do then */
+	rel->vpid = ns ? task_tgid_nr_ns(t, ns) : 0;
 	rel->pgid = pid_nr(group);
 	rel->sid = pid_nr(session);
 	rel->uid = fsn_uid(task_cred_xxx(t, euid));
