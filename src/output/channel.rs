@@ -4,6 +4,7 @@
 //! what was open is opened again.
 
 use super::http::Http;
+use super::program::{Leash, Program};
 use super::syslog::Syslog;
 use crate::rules::Priority;
 use crate::sensor::log::{SYSLOG, syslog_message};
@@ -13,7 +14,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 /// One place alerts are written to.
 #[derive(Debug)]
@@ -32,12 +33,7 @@ pub enum Channel {
         path: PathBuf,
         open: Option<UnixDatagram>,
     },
-    /// A shell command that reads alerts; started for every alert unless `keep_alive`.
-    Program {
-        command: String,
-        keep_alive: bool,
-        running: Option<Child>,
-    },
+    Program(Program),
     /// A syslog server somewhere else.
     RemoteSyslog(Box<Syslog>),
     /// A web server that gets a POST for every alert.
@@ -69,8 +65,16 @@ impl Channel {
     }
 
     /// A program channel; the command is started with the first alert.
-    pub const fn program(command: String, keep_alive: bool) -> Channel {
-        Channel::Program { command, keep_alive, running: None }
+    pub fn program(command: String, keep_alive: bool) -> Channel {
+        Channel::Program(Program::new(command, keep_alive))
+    }
+
+    /// What ends a program that is stuck.
+    pub fn leash(&self) -> Option<Arc<Leash>> {
+        match self {
+            Channel::Program(program) => Some(program.leash()),
+            _ => None,
+        }
     }
 
     pub fn name(&self) -> String {
@@ -78,7 +82,7 @@ impl Channel {
             Channel::Stdout => "stdout".to_owned(),
             Channel::File { path, .. } => path.display().to_string(),
             Channel::Syslog { path, .. } => format!("the system log ({})", path.display()),
-            Channel::Program { command, .. } => format!("the program '{command}'"),
+            Channel::Program(program) => format!("the program '{}'", program.command),
             Channel::RemoteSyslog(syslog) => syslog.name(),
             Channel::Http(http) => http.url().to_owned(),
         }
@@ -86,7 +90,7 @@ impl Channel {
 
     /// Whether several alerts can be written at once; the others are a message each.
     pub const fn is_stream(&self) -> bool {
-        matches!(self, Channel::Stdout | Channel::File { .. } | Channel::Program { keep_alive: true, .. })
+        matches!(self, Channel::Stdout | Channel::File { .. } | Channel::Program(Program { keep_alive: true, .. }))
     }
 
     /// Lines with their ends, and the priority of each; one only where the channel is no stream.
@@ -115,23 +119,7 @@ impl Channel {
                 *open = keep_alive.then_some(file);
                 Ok(())
             }
-            Channel::Program { command, keep_alive: false, .. } => {
-                let mut child = start(command).map_err(all)?;
-                let written = feed(&mut child, lines);
-                end(child).and(written).map_err(all)
-            }
-            Channel::Program { command, running, .. } => {
-                let child = match running {
-                    Some(child) => child,
-                    None => running.insert(start(command).map_err(all)?),
-                };
-                let written = feed(child, lines);
-                if let (Err(_), Some(child)) = (&written, running.take_if(|_| written.is_err())) {
-                    // It has ended by itself: how is worth more than that the pipe broke. The next alert starts it anew.
-                    end(child).map_err(all)?;
-                }
-                written.map_err(all)
-            }
+            Channel::Program(program) => program.write(lines).map_err(all),
             Channel::Http(http) => http.post(without_end(lines)).map_err(all),
         }
     }
@@ -148,7 +136,7 @@ impl Channel {
     /// Lets a program that is kept running see the end of its input, and waits for it.
     pub fn end(&mut self) -> io::Result<()> {
         match self {
-            Channel::Program { running, .. } => running.take().map_or(Ok(()), end),
+            Channel::Program(program) => program.end(),
             _ => Ok(()),
         }
     }
@@ -189,20 +177,6 @@ fn send(path: &Path, open: &mut Option<UnixDatagram>, message: &[u8]) -> io::Res
         *open = Some(socket);
     }
     Ok(())
-}
-
-fn start(command: &str) -> io::Result<Child> {
-    Command::new("/bin/sh").arg("-c").arg(command).stdin(Stdio::piped()).spawn()
-}
-
-fn feed(child: &mut Child, lines: &[u8]) -> io::Result<()> {
-    child.stdin.as_mut().map_or(Ok(()), |input| input.write_all(lines).and_then(|()| input.flush()))
-}
-
-fn end(mut child: Child) -> io::Result<()> {
-    // Waiting closes its input first.
-    let status = child.wait()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(format!("it ended with {status}"))) }
 }
 
 /// Opens for appending; a FIFO without a reader is an error (ENXIO), not a wait for one.

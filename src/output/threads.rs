@@ -5,6 +5,7 @@
 
 use super::channel::Channel;
 use super::limits::{Limited, Limiter};
+use super::program::Leash;
 use super::queue::{DEFAULT_CAPACITY, Message, Queue, Waiting};
 use crate::rules::Priority;
 use crate::sensor::log::{self, Level};
@@ -60,8 +61,17 @@ struct Lane {
     name: String,
     thread: JoinHandle<()>,
     state: Arc<State>,
+    leash: Option<Arc<Leash>>,
     /// What it is at has been told of as taking too long.
     blocked: bool,
+}
+
+impl Lane {
+    /// How long it has been at the same write, opening or closing.
+    fn busy(&self, now: Duration) -> Option<Duration> {
+        let since = self.state.busy_since.load(Ordering::Relaxed).checked_sub(1)?;
+        now.checked_sub(Duration::from_millis(since))
+    }
 }
 
 /// All outputs of a configuration.
@@ -87,13 +97,13 @@ impl Output {
         let (mut lanes, mut gates) = (Vec::new(), Vec::new());
         for channel in channels {
             let (sender, items) = sync_channel(capacity);
-            let name = channel.name();
+            let (name, leash) = (channel.name(), channel.leash());
             let state = Arc::new(State { all_waiting: queue.waiting(), ..State::default() });
             gates.push(Gate { name: name.clone(), sender, state: state.clone(), full_since: None, reopen: false });
             let mut writer = Writer { channel, has_failed: false, state: state.clone(), started };
             let thread =
                 thread::Builder::new().name("output".into()).spawn(move || writer.run(&items, manner.buffered))?;
-            lanes.push(Lane { name, thread, state, blocked: false });
+            lanes.push(Lane { name, thread, state, leash, blocked: false });
         }
         let limiter = Limiter::new(manner.limited, queue.limits());
         let distributor = Distributor { gates, limiter, patient: manner.patient, started, latest: Duration::ZERO };
@@ -106,9 +116,7 @@ impl Output {
     pub fn newly_blocked(&mut self, timeout: Duration) -> impl Iterator<Item = (&str, Duration)> {
         let now = self.started.elapsed();
         self.lanes.iter_mut().filter_map(move |lane| {
-            let since = lane.state.busy_since.load(Ordering::Relaxed).checked_sub(1);
-            let busy =
-                since.and_then(|since| now.checked_sub(Duration::from_millis(since))).filter(|busy| *busy > timeout);
+            let busy = lane.busy(now).filter(|busy| *busy > timeout);
             let known = std::mem::replace(&mut lane.blocked, busy.is_some());
             busy.filter(|_| !known).map(|busy| (lane.name.as_str(), busy))
         })
@@ -123,6 +131,18 @@ impl Output {
     /// Whether the senders are gone and everything is written.
     pub fn is_finished(&self) -> bool {
         self.distributor.is_finished() && self.lanes.iter().all(|lane| lane.thread.is_finished())
+    }
+
+    /// Kills the programs that have been at the same alerts, or at their end, for longer than `patience`, and starts no others: what
+    /// still waits for them is lost.
+    pub fn give_up_programs(&self, patience: Duration) {
+        let now = self.started.elapsed();
+        for lane in self.lanes.iter().filter(|lane| lane.busy(now).is_some_and(|busy| busy > patience)) {
+            if let Some(leash) = &lane.leash {
+                log::write(Level::Error, format_args!("output to {} is given up: the program is killed", lane.name));
+                leash.give_up();
+            }
+        }
     }
 
     /// Waits until everything is written; the senders must be gone. An output for which `patience` was not enough is left alone. Says

@@ -36,6 +36,9 @@ use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A program of a configuration that is no more may be at the same alerts, or at its end, for so long.
+const RETIRED_PATIENCE: Duration = Duration::from_secs(30);
+
 /// What a run consists of.
 pub(super) struct Control<'r> {
     pub options: &'r Options,
@@ -175,6 +178,7 @@ impl Control<'_> {
             self.state.queue_drops = dropped;
         }
         self.retired.retain(|output| !output.is_finished());
+        self.retired.iter().for_each(|output| output.give_up_programs(RETIRED_PATIENCE));
     }
 
     /// Alerts that found a queue full since the start.

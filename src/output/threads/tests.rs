@@ -104,6 +104,22 @@ fn buffered_lines_are_written_within_seconds() {
     assert!(output.finish(LONG));
 }
 
+/// It does not read, has more to read than a pipe holds, and has started another process that has its input as well.
+#[test]
+fn a_program_that_is_stuck_can_be_given_up() {
+    let (sender, output) = start(vec![Channel::program("sleep 1000; :".to_owned(), true)], 1000, false);
+    let line = vec![b'x'; 16 << 10];
+    (0..20).for_each(|_| assert!(sender.alert(&line, Priority::Notice)));
+    until(|| output.lanes[0].state.busy_since.load(Ordering::Relaxed) > 0);
+    drop(sender);
+    thread::sleep(LONGEST_BUFFERED / 10);
+    assert!(!output.is_finished());
+    output.give_up_programs(Duration::ZERO);
+    until(|| output.is_finished());
+    let lost: Vec<_> = output.lost().map(|(_, dropped, failed)| (dropped, failed > 0)).collect();
+    assert_eq!(lost, [(0, true)]);
+}
+
 /// One output never takes anything; the other gets every alert, and what the first did not get is counted for it.
 #[test]
 fn a_stuck_output_costs_the_others_nothing() {
