@@ -74,6 +74,8 @@ async fn expectations(store: &Store, alerts: &[Arc<Alert>]) {
     let find = async |filter: Filter| -> Vec<usize> {
         let found = store.search(filter.clone(), 0, 100).await.expect("found");
         let mut places: Vec<usize> = found.iter().map(place).collect();
+        let page = store.page(filter.clone(), 1, 2).await.expect("found");
+        assert_eq!(page, (found.iter().skip(1).take(2).cloned().collect(), found.len() as i64));
         assert_eq!(store.count(filter).await.expect("counted"), places.len() as i64);
         places.sort_unstable();
         places
@@ -153,6 +155,9 @@ async fn expectations(store: &Store, alerts: &[Arc<Alert>]) {
         (Filter { tags: list(&["c"]), ..any() }, none()),
         (Filter { from: Some(at(0)), to: Some(at(1)), ..any() }, vec![0]),
         (Filter { to: Some(0), ..any() }, vec![2, 3]),
+        (Filter { text: "web".to_owned(), from: Some(at(0)), to: Some(at(4)), ..any() }, vec![0, 1]),
+        (Filter { text: "web".to_owned(), to: Some(i64::MIN), ..any() }, none()),
+        (Filter { fields: vec![("k".to_owned(), "v".to_owned())], from: Some(0), ..any() }, vec![4]),
         (Filter { acknowledged: Some(true), ..any() }, none()),
         (Filter { text: "web".to_owned(), rules: list(&["Other"]), acknowledged: Some(false), ..any() }, vec![1, 3]),
     ] {
@@ -210,8 +215,15 @@ async fn changes(store: &Store, alerts: &[Arc<Alert>]) {
 /// Everything that is counted, for comparison.
 async fn counted(store: &Store) -> Vec<Overview> {
     let mut all = Vec::new();
-    let some = Filter { text: "web".to_owned(), ..Filter::default() };
-    for filter in [Filter::default(), some] {
+    let any = Filter::default;
+    let filters = [
+        any(),
+        Filter { text: "web".to_owned(), ..any() },
+        Filter { from: Some(-500_000_000), ..any() },
+        Filter { to: Some(1_767_225_600_000_000_002), hostnames: vec!["web-1".to_owned()], ..any() },
+        Filter { from: Some(1_767_225_600_000_000_002), to: Some(i64::MAX), ..any() },
+    ];
+    for filter in filters {
         for width in [None, Some(1), Some(1_000_000_000), Some(86_400_000_000_000), Some(i64::MAX)] {
             all.push(store.overview(filter.clone(), Group::ALL.to_vec(), width).await.expect("counted"));
         }
@@ -240,6 +252,66 @@ async fn a_store_of_its_own_answers() {
         }
     }
     expectations(&store, &alerts).await;
+}
+
+/// What was counted when alerts came is what is counted one by one, also when some have gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_counted_ahead_is_what_is_there() {
+    let directory = tempfile::tempdir().expect("directory");
+    let spool = spool(&directory);
+    let store = Store::new(None, &spool).expect("a store");
+    let (hour, start) = (3_600_000_000_000_i64, 1_767_225_600_000_000_000_i64);
+    let alerts: Vec<Arc<Alert>> = (0..400)
+        .map(|i: i64| {
+            let mut alert = (*alerts()[0]).clone();
+            // Some are just before an hour or a day, some long before 1970.
+            let at = if i % 50 == 7 { -i * 1_000_003 * hour / 7 } else { start + i * hour / 3 - i % 2 };
+            alert.time.at = jiff::Timestamp::from_nanosecond(at.into()).expect("a time");
+            (alert.rule, alert.hostname) = (format!("rule {}", i % 3), format!("host {}", i % 2));
+            alert.uuid = format!("{i}");
+            Arc::new(alert)
+        })
+        .collect();
+    spool.append(alerts.clone()).await.expect("kept");
+    let any = Filter::default;
+    let filters = [
+        any(),
+        Filter { rules: vec!["rule 1".to_owned()], ..any() },
+        Filter { from: Some(start + hour / 2), ..any() },
+        Filter { to: Some(start + 49 * hour - 1), not_rules: vec!["rule 2".to_owned()], ..any() },
+        Filter { from: Some(start - 1), to: Some(start + 24 * hour), ..any() },
+        Filter { from: Some(start + 5), to: Some(start + 6), ..any() },
+        Filter { from: Some(i64::MIN), to: Some(start), hostnames: vec!["host 1".to_owned()], ..any() },
+    ];
+    let agree = async || {
+        for filter in &filters {
+            // A condition on numbers that all fulfil makes the store look at each.
+            let each = Filter { after: Some(0), ..filter.clone() };
+            for width in [None, Some(90), Some(3600), Some(43_200), Some(86_400), Some(604_800)] {
+                let width = width.map(|seconds: i64| seconds * 1_000_000_000);
+                let ask = async |filter: &Filter| store.overview(filter.clone(), Group::ALL.to_vec(), width).await;
+                assert_eq!(
+                    ask(filter).await.expect("counted"),
+                    ask(&each).await.expect("counted"),
+                    "{filter:?} {width:?}"
+                );
+            }
+            let page = async |filter: &Filter| store.page(filter.clone(), 3, 20).await.expect("found");
+            assert_eq!(page(filter).await, page(&each).await, "{filter:?}");
+        }
+    };
+    agree().await;
+    for alert in alerts.iter().step_by(3) {
+        let change = Change::Delete { uuid: alert.uuid.clone() };
+        assert_eq!(store.change(change).await.expect("changed"), 1);
+    }
+    agree().await;
+    for alert in &alerts {
+        store.change(Change::Delete { uuid: alert.uuid.clone() }).await.expect("changed");
+    }
+    let left = "SELECT (SELECT count(*) FROM counts) + (SELECT count(*) FROM moments) + (SELECT count(*) FROM labels)";
+    let left = spool.with_reader(move |connection| Ok(connection.query_row(left, [], |row| row.get::<_, i64>(0))?));
+    assert_eq!(left.await.expect("counted"), 0, "nothing is left of what has gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! The tables, and opening the database.
 
 use super::SpoolError;
+use crate::hub::store::sqlite::field;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
@@ -58,6 +59,40 @@ const MIGRATIONS: &[&str] = &["
         role TEXT NOT NULL,
         hash TEXT NOT NULL          -- argon2, in PHC's form
     ) WITHOUT ROWID;
+", "
+    -- When an alert was and how it is labelled: what is counted or put in order among alerts with some words reads no
+    -- bodies.
+    CREATE TABLE moments (
+        seq INTEGER PRIMARY KEY,    -- of alerts
+        time INTEGER NOT NULL,
+        label INTEGER NOT NULL
+    );
+    -- Intervals in which alerts are counted when they come, in nanoseconds. Each is a multiple of the next.
+    CREATE TABLE widths (width INTEGER PRIMARY KEY);
+    INSERT INTO widths VALUES (86400000000000), (21600000000000), (3600000000000);
+    CREATE TABLE counts (
+        width INTEGER NOT NULL,     -- of widths
+        interval INTEGER NOT NULL,  -- the how manieth since 1970; negative before
+        label INTEGER NOT NULL,     -- of labels
+        alerts INTEGER NOT NULL,    -- how many; the row goes with the last
+        PRIMARY KEY (width, interval, label)
+    ) WITHOUT ROWID;
+    INSERT INTO moments SELECT seq, time, label FROM alerts;
+    -- Division rounds towards zero.
+    INSERT INTO counts SELECT width, time / width - (time % width < 0), label, count(*) FROM moments, widths GROUP BY 1, 2, 3;
+    CREATE TRIGGER alert_counted AFTER INSERT ON alerts BEGIN
+        INSERT INTO moments VALUES (new.seq, new.time, new.label);
+        INSERT INTO counts SELECT width, new.time / width - (new.time % width < 0), new.label, 1 FROM widths WHERE true
+            ON CONFLICT DO UPDATE SET alerts = alerts + 1;
+    END;
+    CREATE TRIGGER alert_no_longer_counted AFTER DELETE ON alerts BEGIN
+        DELETE FROM moments WHERE seq = old.seq;
+        UPDATE counts SET alerts = counts.alerts - 1 FROM widths
+            WHERE counts.width = widths.width AND label = old.label
+            AND interval = old.time / widths.width - (old.time % widths.width < 0);
+        DELETE FROM counts WHERE alerts <= 0 AND label = old.label AND (width, interval) IN
+            (SELECT width, old.time / width - (old.time % width < 0) FROM widths);
+    END;
 "];
 
 fn pragmas(connection: &Connection) -> rusqlite::Result<()> {
@@ -94,5 +129,34 @@ pub fn reader(path: &Path) -> Result<Connection, SpoolError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     pragmas(&connection).map_err(failed)?;
+    field::register(&connection).map_err(failed)?;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_of_an_older_version_are_counted() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("alerts.db");
+        let old = Connection::open(&path).expect("opens");
+        old.execute_batch(MIGRATIONS[0]).expect("version 1");
+        old.pragma_update(None, "user_version", 1).expect("version 1");
+        let hour = 3_600_000_000_000_i64;
+        for (number, time) in [0, -1, hour, hour, i64::MIN].into_iter().enumerate() {
+            let sql = "INSERT INTO alerts (uuid, time, received, label, body) VALUES (?1, ?2, 0, 7, '{}')";
+            old.execute(sql, (number.to_string(), time)).expect("kept");
+        }
+        drop(old);
+        let new = open(&path).expect("opens");
+        let sql = "SELECT interval, alerts FROM counts WHERE width = ?1 AND label = 7 ORDER BY interval";
+        let mut statement = new.prepare(sql).expect("a statement");
+        let rows = statement.query_map([hour], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+        let counts: Vec<(i64, i64)> = rows.collect::<Result<_, _>>().expect("rows");
+        assert_eq!(counts, [(i64::MIN.div_euclid(hour), 1), (-1, 1), (0, 1), (1, 2)]);
+        let moments: i64 = new.query_row("SELECT count(*) FROM moments", [], |row| row.get(0)).expect("a row");
+        assert_eq!(moments, 5);
+    }
 }

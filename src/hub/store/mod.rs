@@ -72,6 +72,18 @@ impl Store {
         self.ordered(filter, Order::Newest, skip, limit).await
     }
 
+    /// Alerts by their own time, the newest first, and how many there are in all.
+    pub async fn page(&self, filter: Filter, skip: usize, limit: usize) -> Result<(Vec<Found>, i64), StoreError> {
+        match self {
+            Store::Own(spool) => Ok(spool.page(filter, skip, limit).await?),
+            Store::Shared(shared) => {
+                let found = shared.ordered(&filter, Order::Newest, skip, limit);
+                let (found, counted) = tokio::try_join!(found, shared.overview(&filter, &[], None))?;
+                Ok((found, counted.all))
+            }
+        }
+    }
+
     /// Alerts by their own time, the oldest first.
     pub async fn nearest(&self, filter: Filter, limit: usize) -> Result<Vec<Found>, StoreError> {
         self.ordered(filter, Order::Oldest, 0, limit).await

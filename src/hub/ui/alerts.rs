@@ -36,8 +36,7 @@ pub fn list(found: &[Found]) -> String {
 
 pub async fn search(State(ui): Shared, _: Viewer, ask: Ask) -> Answer {
     let skip = (ask.page - 1).saturating_mul(ask.limit);
-    let found = ui.store.search(ask.filter.clone(), skip, ask.limit).await?;
-    let all = ui.store.count(ask.filter).await?;
+    let (found, all) = ui.store.page(ask.filter, skip, ask.limit).await?;
     let returned = found.len();
     let statistics = json!({"returned": returned, "all": all});
     let text = format!("{{\"results\":{},\"statistics\":{statistics}}}", list(&found));

@@ -28,11 +28,10 @@ const TOP: usize = 50;
 const LINES: usize = 12;
 const BUCKETS: i64 = 60;
 const BUCKETS_MAX: i64 = 1000;
-/// Widths an interval may have, in seconds: such as people count time by.
-const WIDTHS: [i64; 19] = [
-    1, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 604_800, 2_592_000,
-    31_536_000,
-];
+const YEAR: i64 = 31_536_000;
+/// Widths an interval may have, in seconds: such as people count time by. Beyond, some years.
+const WIDTHS: [i64; 19] =
+    [1, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 604_800, 2_592_000, YEAR];
 const SECOND: i64 = 1_000_000_000;
 
 /// Everything the dashboard shows: counts by each group and timelines, of one pass over the alerts.
@@ -52,7 +51,8 @@ pub async fn overview(State(ui): Shared, _: Viewer, ask: Ask) -> Answer {
     let to = ask.filter.to.unwrap_or(if ask.filter.from.is_some() { now.max(from) } else { span.1 + 1 });
     let length = to.saturating_sub(from).max(1);
     let fits = |width: &&i64| length / (**width * SECOND) < buckets;
-    let width = WIDTHS.iter().find(fits).map_or(length / buckets + 1, |width| width * SECOND);
+    let years = (length / (YEAR * SECOND * buckets) + 1).saturating_mul(YEAR);
+    let width = WIDTHS.iter().find(fits).copied().unwrap_or(years).saturating_mul(SECOND);
     let counted = ui.store.overview(ask.filter, groups.clone(), Some(width)).await?;
 
     let mut by = Map::new();

@@ -2,13 +2,20 @@
 //!
 //! Invariant: every value goes into a statement as a parameter.
 //!
-//! Whatever is counted is counted in one pass over an index of times and label numbers; names are looked up at the end.
+//! Whatever asks about times and labels alone is counted from [`counts`]. Anything else is counted in one pass over times and
+//! numbers of labels, in an index or in the narrow table `moments`; bodies are read only where a field must be compared, and
+//! of the alerts that are shown. Names are looked up at the end.
+
+mod counts;
+pub mod field;
 
 use super::{Acknowledged, Change, Filter, Found, Group, Intervals, Label, Order, Overview, Totals};
 use crate::hub::alert::Priority;
 use crate::hub::spool::{Spool, SpoolError, now};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 /// Returns how many alerts were changed.
@@ -28,14 +35,31 @@ fn apply(change: Change, connection: &Connection) -> rusqlite::Result<usize> {
 }
 
 /// A condition and its parameters.
+#[derive(Clone)]
 struct Where {
+    /// Where `seq`, `time` and `label` are found.
+    tables: &'static str,
     sql: String,
     values: Vec<Value>,
 }
 
+/// The numbers of alerts that may fit, from the first to the last.
+fn numbers(connection: &Connection, filter: &Filter) -> rusqlite::Result<[i64; 2]> {
+    let after = filter.after.unwrap_or(0);
+    if filter.from.is_none() && filter.to.is_none() {
+        return Ok([after.saturating_add(1), i64::MAX]);
+    }
+    // Alerts come about in the order of their times: of the index of words a part is read.
+    let sql = "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM alerts WHERE time >= ?1 AND time < ?2";
+    let range = (filter.from.unwrap_or(i64::MIN), filter.to.unwrap_or(i64::MAX));
+    let (first, last): (i64, i64) =
+        connection.prepare_cached(sql)?.query_row(range, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok([first.max(after.saturating_add(1)), last])
+}
+
 impl Where {
     fn all() -> Where {
-        Where { sql: "1".to_owned(), values: Vec::new() }
+        Where { tables: "alerts", sql: "1".to_owned(), values: Vec::new() }
     }
 
     /// What is asked of labels.
@@ -55,30 +79,32 @@ impl Where {
         all
     }
 
-    /// What is asked of alerts, labels included.
-    fn of(filter: &Filter) -> Where {
+    /// The alerts whose labels fit.
+    fn of_labels(labels: Where) -> Where {
         let mut all = Where::all();
-        let labels = Where::labels(filter);
         if !labels.values.is_empty() {
             all.and(&format!("label IN (SELECT id FROM labels WHERE {})", labels.sql), labels.values);
         }
-        let mut words = Vec::new();
-        for (name, value) in &filter.fields {
-            // A path of JSON has no other way to name a key with dots. Texts as they are, other values as JSON; no objects.
-            let path = Value::Text(format!("$.output_fields.\"{}\"", name.replace('"', "")));
-            let sql =
-                "CASE json_type(body, ?) WHEN 'text' THEN body ->> ? WHEN 'object' THEN NULL ELSE body -> ? END = ?";
-            all.and(sql, vec![path.clone(), path.clone(), path, Value::Text(value.clone())]);
-        }
+        all
+    }
+
+    /// What is asked of alerts, labels included.
+    fn of(connection: &Connection, filter: &Filter) -> rusqlite::Result<Where> {
+        let mut all = Where::of_labels(Where::labels(filter));
         // The words of a field are beside each other in the index: few alerts remain whose body must be read.
         let phrase = |text: &str| format!("\"{}\"", text.replace(['"', '\0'], " "));
-        words.extend(filter.fields.iter().map(|(name, value)| phrase(&format!("{name} {value}"))));
+        let mut words: Vec<String> =
+            filter.fields.iter().map(|(name, value)| phrase(&format!("{name} {value}"))).collect();
         // Each word quoted, so that nothing of the search's own language is read from it; the last may go on.
         words.extend(filter.text.split_whitespace().map(|word| phrase(word) + "*"));
         if !words.is_empty() {
-            // Of a live view's question only the newest rows of that index are read.
-            let words = vec![Value::Text(words.join(" ")), Value::Integer(filter.after.unwrap_or(0))];
-            all.and("seq IN (SELECT rowid FROM words WHERE words MATCH ? AND rowid > ?)", words);
+            all.tables = match filter.fields.is_empty() && filter.acknowledged.is_none() {
+                true => "words CROSS JOIN moments ON moments.seq = words.rowid",
+                false => "words CROSS JOIN alerts ON alerts.seq = words.rowid",
+            };
+            let [first, last] = numbers(connection, filter)?;
+            let values = vec![Value::Text(words.join(" ")), Value::Integer(first), Value::Integer(last)];
+            all.and("words MATCH ? AND words.rowid BETWEEN ? AND ?", values);
         }
         if let Some(from) = filter.from {
             all.and("time >= ?", vec![Value::Integer(from)]);
@@ -99,7 +125,10 @@ impl Where {
             let values = [time, time, seq].map(Value::Integer).to_vec();
             all.and("time <= ? AND (time < ? OR seq < ?)", values);
         }
-        all
+        for (name, value) in &filter.fields {
+            all.and("has_field(body, ?, ?)", vec![Value::Text(name.clone()), Value::Text(value.clone())]);
+        }
+        Ok(all)
     }
 
     fn and(&mut self, sql: &str, values: Vec<Value>) {
@@ -138,27 +167,25 @@ fn label(row: &Row) -> rusqlite::Result<Label> {
     })
 }
 
-/// Counts by label, and per interval of `width` nanoseconds and label.
-type Passed = (Totals, Intervals);
+/// Start of the interval of `width` nanoseconds in which a time is.
+fn start(time: i64, width: i64) -> i64 {
+    time.div_euclid(width).saturating_mul(width)
+}
 
-fn pass(connection: &Connection, filter: &Filter, width: Option<i64>) -> rusqlite::Result<Passed> {
-    let (mut totals, mut intervals) = Passed::default();
-    let Where { sql, values } = Where::of(filter);
-    if width.is_none() && sql == "1" {
-        let mut statement = connection.prepare_cached("SELECT id, alerts FROM labels")?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        totals = rows.collect::<Result<_, _>>()?;
-        return Ok((totals, intervals));
-    }
-    let mut statement = connection.prepare_cached(&format!("SELECT label, time FROM alerts WHERE {sql}"))?;
-    let mut rows = statement.query(params_from_iter(values))?;
-    while let Some(row) = rows.next()? {
-        let label = row.get(0)?;
-        match width {
-            None => *totals.entry(label).or_default() += 1,
-            Some(width) => {
-                let time: i64 = row.get(1)?;
-                *intervals.entry((time.div_euclid(width).saturating_mul(width), label)).or_default() += 1;
+/// Counts by label, and per interval of `width` nanoseconds and label.
+fn count(connection: &Connection, filter: &Filter, width: Option<i64>) -> rusqlite::Result<(Totals, Intervals)> {
+    let (mut totals, mut intervals) = (Totals::new(), Intervals::new());
+    if counts::can(filter) {
+        counts::add(connection, filter, width, (&mut totals, &mut intervals))?;
+    } else {
+        let Where { tables, sql, values } = Where::of(connection, filter)?;
+        let mut statement = connection.prepare_cached(&format!("SELECT label, time FROM {tables} WHERE {sql}"))?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        while let Some(row) = rows.next()? {
+            let label = row.get(0)?;
+            match width {
+                None => *totals.entry(label).or_default() += 1,
+                Some(width) => *intervals.entry((start(row.get(1)?, width), label)).or_default() += 1,
             }
         }
     }
@@ -166,6 +193,50 @@ fn pass(connection: &Connection, filter: &Filter, width: Option<i64>) -> rusqlit
         *totals.entry(*label).or_default() += number;
     }
     Ok((totals, intervals))
+}
+
+fn ordered(
+    connection: &Connection,
+    filter: &Filter,
+    order: Order,
+    skip: usize,
+    limit: usize,
+) -> rusqlite::Result<Vec<Found>> {
+    let Where { tables, sql, mut values } = Where::of(connection, filter)?;
+    let number = |n: usize| Value::Integer(i64::try_from(n).unwrap_or(i64::MAX));
+    values.extend([number(limit), number(skip)]);
+    let order = order.sql();
+    // Put in order without their bodies.
+    let sql = format!(
+        "SELECT {COLUMNS} FROM (SELECT seq AS chosen FROM {tables} WHERE {sql} ORDER BY {order} LIMIT ? OFFSET ?) \
+         CROSS JOIN alerts ON seq = chosen ORDER BY {order}"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map(params_from_iter(values), found)?.collect()
+}
+
+/// A page of the newest, and how many there are, of one pass.
+fn page(connection: &Connection, filter: &Filter, skip: usize, limit: usize) -> rusqlite::Result<(Vec<Found>, i64)> {
+    let Where { tables, sql, values } = Where::of(connection, filter)?;
+    let mut statement = connection.prepare_cached(&format!("SELECT time, seq FROM {tables} WHERE {sql}"))?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let (mut newest, mut all) = (BinaryHeap::new(), 0);
+    while let Some(row) = rows.next()? {
+        all += 1;
+        let moment: (i64, i64) = (row.get(0)?, row.get(1)?);
+        if newest.len() < skip.saturating_add(limit) {
+            newest.push(Reverse(moment));
+        } else if let Some(mut oldest) = newest.peek_mut()
+            && oldest.0 < moment
+        {
+            *oldest = Reverse(moment);
+        }
+    }
+    let sql = format!("SELECT {COLUMNS} FROM alerts WHERE seq = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let newest = newest.into_sorted_vec().into_iter().skip(skip);
+    let page = newest.map(|Reverse((_, seq))| statement.query_row([seq], found)).collect::<Result<_, _>>()?;
+    Ok((page, all))
 }
 
 impl Spool {
@@ -177,7 +248,7 @@ impl Spool {
         width: Option<i64>,
     ) -> Result<Overview, SpoolError> {
         self.with_reader(move |connection| {
-            let (totals, intervals) = pass(connection, &filter, width)?;
+            let (totals, intervals) = count(connection, &filter, width)?;
             let mut labels = Vec::new();
             if !groups.is_empty() {
                 let sql = "SELECT id, priority, rule, source, hostname, tags FROM labels";
@@ -213,14 +284,22 @@ impl Spool {
         skip: usize,
         limit: usize,
     ) -> Result<Vec<Found>, SpoolError> {
+        self.with_reader(move |connection| Ok(ordered(connection, &filter, order, skip, limit)?)).await
+    }
+
+    /// Some of the newest, and how many there are.
+    pub(super) async fn page(
+        self: &Arc<Self>,
+        filter: Filter,
+        skip: usize,
+        limit: usize,
+    ) -> Result<(Vec<Found>, i64), SpoolError> {
         self.with_reader(move |connection| {
-            let Where { sql, mut values } = Where::of(&filter);
-            let number = |n: usize| Value::Integer(i64::try_from(n).unwrap_or(i64::MAX));
-            values.extend([number(limit), number(skip)]);
-            let sql = format!("SELECT {COLUMNS} FROM alerts WHERE {sql} ORDER BY {} LIMIT ? OFFSET ?", order.sql());
-            let mut statement = connection.prepare_cached(&sql)?;
-            let rows = statement.query_map(params_from_iter(values), found)?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            if !counts::can(&filter) {
+                return Ok(page(connection, &filter, skip, limit)?);
+            }
+            let all = count(connection, &filter, None)?.0.values().sum();
+            Ok((ordered(connection, &filter, Order::Newest, skip, limit)?, all))
         })
         .await
     }
