@@ -277,7 +277,7 @@ impl Receiver {
         Self::new(Mode::Up, move |stream, mode, received| serve_http(stream, mode, received, &respond))
     }
 
-    /// A line is received when the connection was closed behind it, as syslog servers do.
+    /// Takes lines until the connection is closed behind them, and closes it in turn, as syslog servers do.
     pub fn lines(mode: Mode) -> Receiver {
         Self::new(mode, serve_lines)
     }
@@ -411,22 +411,22 @@ fn serve_http(
     }
 }
 
+/// Lines are kept as they are read: what is killed after it has read something has it, since its kernel then closes the
+/// connection as if all were well.
 fn serve_lines(mut stream: TcpStream, mode: &AtomicU8, received: &Mutex<Vec<Received>>) {
     let mut bytes = Vec::new();
     loop {
-        match more(&mut stream, mode, &mut bytes) {
-            None => return,
-            Some(0) => break,
-            Some(_) => {}
+        let number = more(&mut stream, mode, &mut bytes);
+        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let mut received = received.lock().expect("lock");
+        for line in bytes.drain(..end).as_slice().split_inclusive(|byte| *byte == b'\n') {
+            let body = line.to_vec();
+            received.push(Received { method: String::new(), path: String::new(), headers: HashMap::new(), body });
         }
-    }
-    if !go_on(mode) {
-        return;
-    }
-    let mut received = received.lock().expect("lock");
-    for line in bytes.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n")) {
-        let body = line.to_vec();
-        received.push(Received { method: String::new(), path: String::new(), headers: HashMap::new(), body });
+        drop(received);
+        if number.unwrap_or(0) == 0 || !go_on(mode) {
+            return;
+        }
     }
 }
 
