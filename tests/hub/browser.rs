@@ -3,7 +3,7 @@
 //! Skipped with a line when Chromium is not installed. `FALCO_HUB_SCREENSHOTS=DIR` keeps pictures of every page.
 
 use super::page::{Page, feed};
-use super::process::wait_until;
+use super::process::{Hub, Process, free_port, wait_until};
 use base64::Engine;
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -250,4 +250,74 @@ fn the_page_in_a_browser() {
     let tree = browser.text("#tree");
     let order = ["sshd", "bash", "sh 101"].map(|name| tree.find(name));
     assert!(order.is_sorted() && order[0].is_some(), "ancestors first: {tree}");
+}
+
+/// How long a page takes from a click until it is drawn, in milliseconds.
+fn drawn(browser: &Browser, address: &str) -> f64 {
+    let script = format!(
+        "new Promise(done => {{
+            const start = performance.now();
+            document.querySelector('h1').dataset.old = '';
+            location.hash = {};
+            const look = () => document.querySelector('h1:not([data-old])') && !document.querySelector('[aria-busy=true]')
+                ? requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start))) : setTimeout(look, 5);
+            look();
+        }})",
+        json!(address)
+    );
+    browser.eval(&script).as_f64().expect("a time")
+}
+
+/// How fast the page draws a store that `HUB_STORE_DIRECTORY=DIR scripts/bench/hub-store` filled: `FALCO_HUB_STORE=DIR`.
+#[test]
+fn a_big_store_is_drawn_within_a_second() {
+    let Some(store) = std::env::var_os("FALCO_HUB_STORE") else { return };
+    let Some(browser) = Browser::start() else { return };
+    let port = free_port();
+    let mut hub = Hub::new(&json!({"hub": {"uiport": port}}));
+    let (config, directory) = (hub.directory.path().join("hub.yaml"), format!("hub.directory={}", store.display()));
+    let options = [config.to_str().expect("UTF-8"), &directory, "hub.retention=0", "hub.maxsize=100GiB"];
+    let arguments: Vec<&str> = ["-c", "-o", "-o", "-o"].into_iter().zip(options).flat_map(|(a, b)| [a, b]).collect();
+    hub.process = Process::start(env!("CARGO_BIN_EXE_falco-hub"), &arguments, &hub.log());
+    hub.wait_ready();
+    let password = std::fs::read_to_string(Path::new(&store).join("initial-password")).expect("the password's file");
+    browser.size(1280, 900);
+    browser.call("Page.navigate", json!({"url": format!("http://127.0.0.1:{port}/")}));
+    browser.wait("the form", "document.querySelector('form.login')");
+    browser.write("[name=name]", "admin");
+    browser.write("[name=password]", password.trim());
+    browser.press("Enter");
+    browser.wait("the dashboard", "document.querySelector('#all b')");
+    let mut slow = Vec::new();
+    for (name, address, bounded) in [
+        ("dashboard, all time", "#/dashboard?since=all", true),
+        ("dashboard, a month", "#/dashboard?since=1M", true),
+        ("dashboard, a week", "#/dashboard?since=1w", true),
+        ("dashboard, a day", "#/dashboard", true),
+        ("dashboard, a rule", "#/dashboard?since=all&rule=Rule+number+7", true),
+        ("dashboard, a host and a tag", "#/dashboard?since=all&hostname=host-9&tags=mitre_1", true),
+        ("dashboard, a rare word", "#/dashboard?since=all&filter=needle", true),
+        ("dashboard, a word in all", "#/dashboard?since=all&filter=shell", false),
+        ("dashboard, a field that all have", "#/dashboard?since=all&field=proc.name%3Dsh", false),
+        ("alerts, all time", "#/alerts?since=all", true),
+        ("alerts, a day", "#/alerts", true),
+        ("alerts, a word in all", "#/alerts?since=all&filter=shell", false),
+        ("alerts, a field that all have", "#/alerts?since=all&field=proc.name%3Dsh", false),
+        ("rules, all time", "#/rules?since=all", true),
+    ] {
+        let mut times: Vec<f64> = (0..5)
+            .map(|_| {
+                drawn(&browser, "#/outputs");
+                drawn(&browser, address)
+            })
+            .collect();
+        let first = times[0];
+        times.sort_by(f64::total_cmp);
+        println!("{name:34} {:6.0} ms   first {first:6.0} ms   most {:6.0} ms", times[2], times[4]);
+        browser.picture(&name.replace([',', ' '], "-"));
+        if bounded && times[2] > 1000.0 {
+            slow.push(name);
+        }
+    }
+    assert!(slow.is_empty(), "more than a second: {slow:?}");
 }
