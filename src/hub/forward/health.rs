@@ -1,7 +1,8 @@
 //! What the log says of an output's health: a line when it goes down, and one when it has worked again for a while.
 //!
 //! An output that fails and works by turns changes with every delivery; `/readyz`, the metrics and the page say so each time.
-//! The log would drown in it: there a state counts when it lasts. Not here: when to try again.
+//! The log would drown in it: there a state counts when it lasts. So it is with dead letters: the first of many is a line, and
+//! how many followed is one when no more come. Not here: when to try again.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -59,6 +60,43 @@ impl Health {
     }
 }
 
+/// Dead letters that come one after the other.
+#[derive(Debug, Default)]
+pub struct Letters(Option<Spate>);
+
+#[derive(Debug)]
+struct Spate {
+    last: Instant,
+    /// After the first.
+    more: u64,
+}
+
+impl Letters {
+    /// There is another one. True when that is news.
+    pub fn another(&mut self, now: Instant) -> bool {
+        match &mut self.0 {
+            None => {
+                self.0 = Some(Spate { last: now, more: 0 });
+                true
+            }
+            Some(spate) => {
+                (spate.last, spate.more) = (now, spate.more.saturating_add(1));
+                false
+            }
+        }
+    }
+
+    /// How many followed the one that was news, once none has come for long enough.
+    pub fn over(&mut self, now: Instant) -> Option<u64> {
+        self.0.take_if(|spate| now >= spate.last + LASTING).map(|spate| spate.more)
+    }
+
+    /// The same at once: the hub stops.
+    pub fn end(&mut self) -> Option<u64> {
+        self.0.take().map(|spate| spate.more)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +122,19 @@ mod tests {
         assert_eq!(health.over(at(180)), Some(Over { lasted: Duration::from_secs(70), times: 16 }));
         assert_eq!(health.over(at(200)), None);
         assert!(health.failed(at(201)), "news again");
+    }
+
+    #[test]
+    fn the_first_of_many_letters_is_news() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut letters = Letters::default();
+        assert_eq!(letters.over(at(100)), None, "there was none");
+        assert!(letters.another(at(0)) && !letters.another(at(5)) && !letters.another(at(14)));
+        assert_eq!(letters.over(at(23)), None);
+        assert_eq!(letters.over(at(24)), Some(2));
+        assert_eq!(letters.over(at(50)), None);
+        assert!(letters.another(at(51)), "news again");
+        assert_eq!(letters.end(), Some(0));
     }
 }

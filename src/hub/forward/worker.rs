@@ -6,7 +6,7 @@
 //! everything is delivered, put aside, or not for this output. It is written after the fact: a crash repeats
 //! deliveries, it never leaves one out.
 
-use super::health::{Health, Over};
+use super::health::{Health, Letters, Over};
 use super::{Failure, Forward};
 use crate::hub::alert::{Alert, Priority, TEST_RULE};
 use crate::hub::config::Section;
@@ -161,6 +161,7 @@ pub struct Worker {
     down: Option<Down>,
     /// What the log was told.
     health: Health,
+    letters: Letters,
     /// A delivery failed, and none has succeeded since: that a connection can be made proves nothing then.
     unproven: bool,
     /// It was asked once whether the output can be reached.
@@ -171,6 +172,13 @@ pub struct Worker {
 
 fn went_down(times: u32) -> String {
     if times > 1 { format!(", in which it went down {times} times") } else { String::new() }
+}
+
+/// Says how many dead letters followed the one that was told of.
+fn tell_letters(output: &str, more: Option<u64>) {
+    if let Some(more) = more.filter(|more| *more > 0) {
+        tracing::error!(output, "{more} more alerts became dead letters: falco-hub dead-letters list");
+    }
 }
 
 impl Worker {
@@ -199,6 +207,7 @@ impl Worker {
             in_flight: HashMap::new(),
             down: None,
             health: Health::default(),
+            letters: Letters::default(),
             unproven: false,
             reached: false,
             saved: (cursor, start),
@@ -220,6 +229,7 @@ impl Worker {
             if let Some(Over { lasted, times }) = self.health.over(Instant::now()) {
                 tracing::info!(output = self.name, "works again after {lasted:.1?}{}", went_down(times));
             }
+            tell_letters(&self.name, self.letters.over(Instant::now()));
             let look = self.save(latest, false).await;
             let wake = self.wake().min(look);
             let room = self.waiting.len() < WINDOW / 2;
@@ -236,6 +246,7 @@ impl Worker {
         }
         let State { latest, .. } = *state.borrow();
         self.save(latest, true).await;
+        tell_letters(&self.name, self.letters.end());
     }
 
     async fn fill(&mut self, latest: Seq) -> Result<(), SpoolError> {
@@ -442,7 +453,11 @@ impl Worker {
     async fn put_aside(&mut self, item: Item, dead: bool, why: &str) {
         if dead {
             let uuid = &item.alert.uuid;
-            tracing::error!(output = self.name, seq = item.seq, uuid, "not delivered, now a dead letter: {why}");
+            if self.letters.another(Instant::now()) {
+                tracing::error!(output = self.name, seq = item.seq, uuid, "not delivered, now a dead letter: {why}");
+            } else {
+                tracing::debug!(output = self.name, seq = item.seq, uuid, "not delivered, now a dead letter: {why}");
+            }
         } else {
             tracing::debug!(output = self.name, seq = item.seq, "put aside: {why}");
         }
