@@ -1,10 +1,13 @@
 //! Outputs to clouds: what is sent, looked at as the services' documents say, signatures computed again.
 
-use crate::process::{Hub, Received, Receiver, alert, wait_until};
+use crate::process::{Hub, Received, Receiver, alert, request, wait_until};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{Field, Row};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::io::Write as _;
 use std::time::Duration;
 
 const SECRET: &str = "secret/+";
@@ -182,6 +185,121 @@ fn aws_roles_and_errors() {
     for request in &requests[1..] {
         signed(request, "us-east-1", "lambda");
         assert_eq!(request.headers["x-amz-security-token"], "session", "the role's, asked for once");
+    }
+}
+
+/// A file in Parquet as rows.
+fn rows(body: &[u8]) -> Vec<Row> {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(body).expect("written");
+    let reader = SerializedFileReader::new(file).expect("a file in Parquet");
+    let rows = reader.get_row_iter(None).expect("rows");
+    rows.map(|row| row.expect("a row")).collect()
+}
+
+/// What a path leads to in a row.
+fn value<'r>(row: &'r Row, path: &str) -> &'r Field {
+    let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+    let (_, found) = row.get_column_iter().find(|(column, _)| *column == name).unwrap_or_else(|| panic!("{path}"));
+    match (found, rest) {
+        (Field::Group(group), Some(rest)) => value(group, rest),
+        (found, _) => found,
+    }
+}
+
+fn list(field: &Field) -> &[Field] {
+    match field {
+        Field::ListInternal(list) => list.elements(),
+        other => panic!("a list: {other}"),
+    }
+}
+
+/// Files of as many alerts as `batchsize` says, which is more than an output has in memory otherwise; of each day one;
+/// what was not taken is offered again as the same files.
+#[test]
+fn security_lake() {
+    let failed = std::sync::atomic::AtomicUsize::new(0);
+    let server = Receiver::answering(move |_| match failed.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        0 => (503, String::new()),
+        _ => (200, String::new()),
+    });
+    let lake =
+        json!({"bucket": "lake", "region": "eu-west-1", "accountid": "42", "prefix": "/ext/falco/", "batchsize": 700});
+    let aws = json!({
+        "region": "us-east-1", "accesskeyid": "AK", "secretaccesskey": SECRET, "endpoint": server.url(), "securitylake": lake,
+    });
+    let hub = Hub::started(&json!({"hub": {"retrymin": "20ms"}, "aws": aws}));
+    let mut other = alert(0);
+    other["time"] = json!("2024-02-01T00:59:59.5+01:00");
+    other["output_fields"] =
+        json!({"text": "é", "yes": true, "none": null, "list": [1], "big": 18_446_744_073_709_551_615u64});
+    other["priority"] = json!("Alert");
+    other.as_object_mut().expect("an object").remove("tags");
+    let mut late = alert(1);
+    late["time"] = json!("2024-02-01T00:00:00Z");
+    let mut all = vec![other, late];
+    all.extend((2..702).map(alert));
+    let lines: Vec<String> = all.iter().map(Value::to_string).collect();
+    let stream = std::net::TcpStream::connect(hub.address()).expect("connected");
+    let kind = [("Content-Type", "application/x-ndjson")];
+    assert_eq!(request(stream, "POST", "/", &kind, &lines.join("\n")).expect("answered").0, 200);
+    let requests = server.wait_for(3);
+    wait_until("what is not enough for a file waits", Duration::from_secs(20), || {
+        hub.output("aws.securitylake")["queue"] == 2
+    });
+    assert_eq!(server.count(), 3, "one was not taken, then two");
+    let paths: Vec<&str> = requests.iter().map(|request| request.path.as_str()).collect();
+    assert_eq!(paths[0], paths[1], "the same file again");
+    for (path, day) in paths[1..].iter().zip(["20240131", "20240201"]) {
+        let folder = format!("/lake/ext/falco/region%3Deu-west-1/accountId%3D42/eventDay%3D{day}/");
+        let name = path.strip_prefix(&folder).and_then(|name| name.strip_suffix(".parquet"));
+        assert!(name.is_some_and(|name| uuid::Uuid::parse_str(name).is_ok()), "{path}");
+    }
+    requests.iter().for_each(|request| signed(request, "eu-west-1", "s3"));
+    let (first, second) = (rows(&requests[1].body), rows(&requests[2].body));
+    assert_eq!((first.len(), second.len()), (699, 1));
+    let text = |row: &Row, path: &str| match value(row, path) {
+        Field::Str(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let last = &first[698];
+    for (path, expected) in [
+        ("class_uid", "2001"),
+        ("class_name", "Security Finding"),
+        ("classname", "Security Finding"),
+        ("category_uid", "2"),
+        ("activity_id", "1"),
+        ("type_uid", "200101"),
+        ("severity_id", "6"),
+        ("severity", "Fatal"),
+        ("status", "Alert"),
+        ("time", "1706745599500"),
+        ("message", "Numbered"),
+        ("finding.title", "Numbered"),
+        ("finding.desc", "alert <0>"),
+        ("finding.created_time", "1706745599500"),
+        ("metadata.version", "0.1.0"),
+        ("metadata.product.name", "Falco"),
+        ("metadata.product.vendor_name", "Falcosecurity"),
+    ] {
+        assert_eq!(text(last, path), expected, "{path}");
+    }
+    let raw: Value = serde_json::from_str(&text(last, "raw_data")).expect("JSON");
+    assert_eq!((&raw["uuid"], &raw["rule"]), (&json!(text(last, "finding.uid")), &json!("Numbered")));
+    assert_eq!(list(value(last, "metadata.labels")).len(), 0);
+    assert_eq!(list(value(last, "finding.types"))[0].to_string(), "\"syscall\"");
+    let observables: Vec<(String, String)> = list(value(last, "observables"))
+        .iter()
+        .map(|observable| match observable {
+            Field::Group(row) => (text(row, "name"), text(row, "value")),
+            other => panic!("a group: {other}"),
+        })
+        .collect();
+    let expected = [("hostname", "host"), ("big", "18446744073709551615"), ("text", "é")];
+    assert_eq!(observables, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(list(value(&second[0], "metadata.labels")).len(), 2);
+    if let Some(directory) = std::env::var_os("FALCO_HUB_PARQUET") {
+        std::fs::write(std::path::Path::new(&directory).join("lake.parquet"), &requests[1].body).expect("written");
     }
 }
 

@@ -91,6 +91,11 @@ pub trait Payload: Send + Sync {
         Batch::ONE
     }
 
+    /// As [`Forward::alike`].
+    fn alike(&self) -> bool {
+        false
+    }
+
     /// The requests for these alerts, in order; all of them must succeed.
     fn requests(&self, alerts: &[Arc<Alert>]) -> Result<Vec<Request>, Failure>;
 
@@ -272,6 +277,10 @@ impl Http {
 impl Forward for Http {
     fn batch(&self) -> Batch {
         self.payload.batch()
+    }
+
+    fn alike(&self) -> bool {
+        self.payload.alike()
     }
 
     fn concurrency(&self) -> usize {

@@ -90,6 +90,7 @@ pub const KINDS: &[&Kind] = &[
     &aws::kinesis::KIND,
     &aws::lambda::KIND,
     &aws::s3::KIND,
+    &aws::securitylake::KIND,
     &aws::sns::KIND,
     &aws::sqs::KIND,
     &cliq::KIND,
@@ -202,6 +203,11 @@ impl Batch {
 pub trait Forward: Send + Sync {
     fn batch(&self) -> Batch {
         Batch::ONE
+    }
+
+    /// Whether it is never one alert's fault when several are not taken: they are tried again together.
+    fn alike(&self) -> bool {
+        false
     }
 
     /// Deliveries at a time.

@@ -99,7 +99,7 @@ pub struct Status {
 
 pub type Shared = Arc<Mutex<Status>>;
 
-/// Alerts in memory for one output.
+/// Alerts in memory for one output; twice what it takes in one delivery where that is more.
 const WINDOW: usize = 256;
 /// Read at once.
 const CHUNK: usize = 64;
@@ -151,6 +151,7 @@ pub struct Worker {
     metrics: Arc<Metrics>,
     status: Shared,
 
+    window: usize,
     /// Up to where alerts were read.
     read_to: Seq,
     /// Of those, the ones that are not settled.
@@ -194,6 +195,7 @@ impl Worker {
         Ok(Worker {
             name: target.name,
             destination: target.destination,
+            window: WINDOW.max(target.forward.batch().alerts.saturating_mul(2)),
             forward: target.forward,
             route: target.route,
             status: target.status,
@@ -232,7 +234,7 @@ impl Worker {
             tell_letters(&self.name, self.letters.over(Instant::now()));
             let look = self.save(latest, false).await;
             let wake = self.wake().min(look);
-            let room = self.waiting.len() < WINDOW / 2;
+            let room = self.waiting.len() < self.window / 2;
             tokio::select! {
                 Some(done) = self.flying.join_next_with_id() => self.finished(done).await,
                 changed = state.changed(), if room => if changed.is_err() { break },
@@ -250,7 +252,7 @@ impl Worker {
     }
 
     async fn fill(&mut self, latest: Seq) -> Result<(), SpoolError> {
-        while self.read_to < latest && self.waiting.len() + self.in_flight.len() < WINDOW {
+        while self.read_to < latest && self.waiting.len() + self.in_flight.len() < self.window {
             let read = self.spool.read(self.read_to, CHUNK).await?;
             let Some(last) = read.last() else {
                 // What was there has been deleted.
@@ -309,18 +311,19 @@ impl Worker {
     fn batch(&self) -> usize {
         let batch = self.forward.batch();
         let Some(first) = self.waiting.front() else { return 0 };
-        if batch.alerts <= 1 || first.attempts > 0 {
+        let again = first.attempts > 0;
+        if batch.alerts <= 1 || (again && !self.forward.alike()) {
             return 1;
         }
         let mut bytes = 0;
         let together = self.waiting.iter().take(batch.alerts).take_while(|item| {
             bytes += item.alert.output.len() + 64 * (item.alert.output_fields.len() + 4);
             // What failed before goes alone: it may be what made the others fail.
-            item.attempts == 0 && (bytes <= batch.bytes || item.seq == first.seq)
+            (again || item.attempts == 0) && (bytes <= batch.bytes || item.seq == first.seq)
         });
         let number = together.count();
         let full = number == batch.alerts || number < self.waiting.len() || bytes > batch.bytes;
-        if full || first.since.elapsed() >= batch.linger { number } else { 0 }
+        if full || again || first.since.elapsed() >= batch.linger { number } else { 0 }
     }
 
     fn launch(&mut self) {
@@ -428,7 +431,8 @@ impl Worker {
                         }
                         Failure::Down { after, .. } => {
                             down = Some((text.clone(), after));
-                            if !too_old && item.attempts < ATTEMPTS_IN_PLACE && !item.held {
+                            let in_place = item.attempts < ATTEMPTS_IN_PLACE || self.forward.alike();
+                            if !too_old && in_place && !item.held {
                                 let later = |other: &Item| other.held || other.seq > item.seq;
                                 let at = self.waiting.iter().position(later).unwrap_or(self.waiting.len());
                                 self.waiting.insert(at, item);

@@ -8,6 +8,7 @@ pub mod cloudwatchlogs;
 pub mod kinesis;
 pub mod lambda;
 pub mod s3;
+pub mod securitylake;
 pub mod sns;
 pub mod sqs;
 
@@ -82,6 +83,11 @@ impl Aws {
     pub fn other(region: &str, endpoint: &str, key: &str, secret: &str) -> Result<Aws, String> {
         let endpoint = Some(super::http::endpoint(endpoint.trim_end_matches('/'))?);
         Ok(Aws { region: region.to_owned(), endpoint, source: Source::fixed(key, secret) })
+    }
+
+    /// The same in another region.
+    fn in_region(self, region: &str) -> Aws {
+        Aws { region: region.to_owned(), ..self }
     }
 
     /// Address of a service, without a slash behind.

@@ -45,16 +45,21 @@ pub struct S3 {
     pub acl: String,
 }
 
-fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
-    let settings = context.settings;
-    let aws = Aws::new(context)?;
-    let name = uri_encoded(settings.text("bucket"));
-    let bucket = match (settings.text("endpoint"), &aws.endpoint) {
+/// Address of a bucket; `at` is that of the service, where it is not AWS'.
+pub fn address(aws: &Aws, bucket: &str, at: &str) -> Result<String, String> {
+    let name = uri_encoded(bucket);
+    Ok(match (at, &aws.endpoint) {
         ("", None) if !name.contains('.') => format!("https://{name}.s3.{}.{}", aws.region, domain(&aws.region)),
         // The certificate of the service does not fit a name with dots.
         ("", _) => format!("{}/{name}", aws.url("s3")),
-        (address, _) => format!("{}/{name}", endpoint(address.trim_end_matches('/'))?),
-    };
+        (at, _) => format!("{}/{name}", endpoint(at.trim_end_matches('/'))?),
+    })
+}
+
+fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
+    let settings = context.settings;
+    let aws = Aws::new(context)?;
+    let bucket = address(&aws, settings.text("bucket"), settings.text("endpoint"))?;
     Ok(Box::new(S3 {
         aws,
         bucket,
