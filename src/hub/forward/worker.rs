@@ -178,7 +178,7 @@ fn went_down(times: u32) -> String {
 /// Says how many dead letters followed the one that was told of.
 fn tell_letters(output: &str, more: Option<u64>) {
     if let Some(more) = more.filter(|more| *more > 0) {
-        tracing::error!(output, "{more} more alerts became dead letters: falco-hub dead-letters list");
+        tracing::error!(output, more, "further dead letters came after that: falco-hub dead-letters list");
     }
 }
 
