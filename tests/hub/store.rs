@@ -258,8 +258,21 @@ async fn a_store_of_its_own_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_counted_ahead_is_what_is_there() {
     let directory = tempfile::tempdir().expect("directory");
-    let spool = spool(&directory);
-    let store = Store::new(None, &spool).expect("a store");
+    let own_spool = spool(&directory);
+    let store = Store::new(None, &own_spool).expect("a store");
+    counted_ahead(&store, &own_spool).await;
+    let left = "SELECT (SELECT count(*) FROM counts) + (SELECT count(*) FROM moments) + (SELECT count(*) FROM labels)";
+    let left = own_spool.with_reader(move |connection| Ok(connection.query_row(left, [], |row| row.get::<_, i64>(0))?));
+    assert_eq!(left.await.expect("counted"), 0, "nothing is left of what has gone");
+    let Some(server) = Server::started() else { return };
+    let directory = tempfile::tempdir().expect("directory");
+    let shared_spool = spool(&directory);
+    counted_ahead(&shared(&server.database("ahead"), &shared_spool), &shared_spool).await;
+    let left = "select (select count(*) from falco_hub.counts) + (select count(*) from falco_hub.labels)";
+    assert_eq!(server.psql("ahead", left), "0", "nothing is left of what has gone");
+}
+
+async fn counted_ahead(store: &Store, spool: &Spool) {
     let (hour, start) = (3_600_000_000_000_i64, 1_767_225_600_000_000_000_i64);
     let alerts: Vec<Arc<Alert>> = (0..400)
         .map(|i: i64| {
@@ -272,7 +285,7 @@ async fn what_is_counted_ahead_is_what_is_there() {
             Arc::new(alert)
         })
         .collect();
-    spool.append(alerts.clone()).await.expect("kept");
+    keep(store, spool, &alerts).await;
     let any = Filter::default;
     let filters = [
         any(),
@@ -309,9 +322,6 @@ async fn what_is_counted_ahead_is_what_is_there() {
     for alert in &alerts {
         store.change(Change::Delete { uuid: alert.uuid.clone() }).await.expect("changed");
     }
-    let left = "SELECT (SELECT count(*) FROM counts) + (SELECT count(*) FROM moments) + (SELECT count(*) FROM labels)";
-    let left = spool.with_reader(move |connection| Ok(connection.query_row(left, [], |row| row.get::<_, i64>(0))?));
-    assert_eq!(left.await.expect("counted"), 0, "nothing is left of what has gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -361,6 +371,10 @@ async fn alerts_of_before_take_their_acknowledgement_along() {
 fn sums_are_right(server: &Server, database: &str) {
     let sql = "select count(*) from (select label, count(*) as n, sum(bytes) as b from falco_hub.alerts group by 1) a \
                full join falco_hub.labels l on l.id = a.label where (a.n, a.b) is distinct from (l.alerts, l.bytes)";
+    assert_eq!(server.psql(database, sql), "0");
+    let sql = "select count(*) from (select width, floor(time::numeric / width) as number, label, count(*) as n \
+               from falco_hub.alerts, falco_hub.widths group by 1, 2, 3) a full join falco_hub.counts c \
+               using (width, number, label) where a.n is distinct from c.alerts";
     assert_eq!(server.psql(database, sql), "0");
 }
 
@@ -574,7 +588,7 @@ fn what_is_wrong_with_a_database_is_told() {
     let cases: HashMap<&str, Value> = [
         ("GRANT CREATE ON DATABASE", with("weak", "weak", "weak")),
         ("the database's encoding is LATIN1", with("latin", "postgres", password)),
-        ("those of a newer version (99, this one knows 1)", with("newer", "postgres", password)),
+        ("those of a newer version (99, this one knows 2)", with("newer", "postgres", password)),
         ("password authentication failed", with("weak", "weak", "wrong")),
         ("does not exist", with("nowhere", "postgres", password)),
     ]

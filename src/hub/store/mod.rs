@@ -5,6 +5,7 @@
 //! (`priority`, `rule`, `source`, `hostname`, `tags`, `since`, free text), and more: an interval, fields, exclusion. Not
 //! here: HTTP; what outputs still have to get, which is the spool's alone.
 
+mod counts;
 pub mod postgresql;
 pub mod sqlite;
 pub mod words;

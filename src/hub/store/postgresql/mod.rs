@@ -137,7 +137,10 @@ impl PostgreSql {
             }
         }
         let mut client = self.settings.server.connect().await.map_err(|what| self.failed(what))?;
-        schema::prepare(&mut client, self.settings.timeout).await.map_err(|what| self.failed(what))?;
+        // Tables of many alerts take longer to change than a question may take: that goes on when whoever asked has gone.
+        let timeout = self.settings.timeout;
+        let prepared = tokio::spawn(async move { schema::prepare(&mut client, timeout).await.map(|()| client) });
+        let client = prepared.await.map_err(|_| StoreError::Stopping)?.map_err(|what| self.failed(what))?;
         Ok((client, permit))
     }
 

@@ -4,6 +4,7 @@
 //! phrase are beside each other is then read from `words`. Both were made of the same words as a search's
 //! ([`Tokenizer`](super::super::words::Tokenizer)), so that nothing depends on the server's own text search.
 
+use super::super::counts::{Part, can_count, parts};
 use super::super::{Acknowledged, Filter, Found, Group, Intervals, Label, Order, Overview, StoreError, Totals};
 use super::{PostgreSql, cleaned};
 use crate::hub::alert::Priority;
@@ -78,6 +79,16 @@ impl Where {
                 self.and(format!("{condition}{place}::text[])"));
             }
         }
+    }
+
+    /// What has one of the labels that fit.
+    fn of_labels(filter: &Filter) -> Where {
+        let mut all = Where::default();
+        all.labels(filter);
+        if !all.conditions.is_empty() {
+            all.conditions = vec![format!("label IN (SELECT id FROM labels WHERE {})", all.sql())];
+        }
+        all
     }
 
     /// What is asked of alerts beside that. `phrases`: the words of each word of the text.
@@ -164,12 +175,7 @@ fn label(row: &Row) -> (i64, Label) {
 impl PostgreSql {
     /// The conditions of a filter.
     async fn conditions(&self, filter: &Filter) -> Result<Where, StoreError> {
-        let mut all = Where::default();
-        all.labels(filter);
-        if !all.conditions.is_empty() {
-            let labels = format!("label IN (SELECT id FROM labels WHERE {})", all.sql());
-            all.conditions = vec![labels];
-        }
+        let mut all = Where::of_labels(filter);
         let words: Vec<String> = filter.text.split_whitespace().map(str::to_owned).collect();
         let phrases = self.words_of(words).await?;
         all.alerts(filter, &phrases);
@@ -197,8 +203,10 @@ impl PostgreSql {
         let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let (limit, skip) = (all.place(number(limit)), all.place(number(skip)));
         let (conditions, order) = (all.sql(), order.sql());
+        // Put in order, and passed over, without their bodies.
         let sql = format!(
-            "SELECT {COLUMNS} FROM alerts WHERE {conditions} ORDER BY {order} LIMIT {limit}::int8 OFFSET {skip}::int8"
+            "SELECT {COLUMNS} FROM (SELECT seq AS chosen FROM alerts WHERE {conditions} ORDER BY {order} \
+             LIMIT {limit}::int8 OFFSET {skip}::int8) AS page JOIN alerts ON seq = chosen ORDER BY {order}"
         );
         Ok(self.rows(&sql, &all.values()).await?.iter().map(found).collect())
     }
@@ -232,26 +240,54 @@ impl PostgreSql {
 
     async fn pass(&self, filter: &Filter, width: Option<i64>) -> Result<(Totals, Intervals), StoreError> {
         let (mut totals, mut intervals) = (Totals::new(), Intervals::new());
-        let mut all = self.conditions(filter).await?;
-        let Some(width) = width else {
-            let sql = match all.conditions.is_empty() {
-                true => "SELECT id, alerts FROM labels".to_owned(),
-                false => format!("SELECT label, count(*) FROM alerts WHERE {} GROUP BY label", all.sql()),
-            };
-            let rows = self.rows(&sql, &all.values()).await?;
-            totals.extend(rows.iter().map(|row| (row.get::<_, i64>(0), row.get::<_, i64>(1))));
-            return Ok((totals, intervals));
+        let range = (filter.from, filter.to);
+        let parts = match can_count(filter) {
+            false => vec![Part::Each(range)],
+            true if width.is_none() && range == (None, None) => {
+                let mut all = Where::default();
+                all.labels(filter);
+                let rows =
+                    self.rows(&format!("SELECT id, alerts FROM labels WHERE {}", all.sql()), &all.values()).await?;
+                totals.extend(rows.iter().map(|row| (row.get::<_, i64>(0), row.get::<_, i64>(1))));
+                return Ok((totals, intervals));
+            }
+            true => {
+                let widths = self.rows("SELECT width FROM widths ORDER BY width DESC", &[]).await?;
+                let widths: Vec<i64> = widths.iter().map(|row| row.get(0)).collect();
+                parts(range, &widths, width)
+            }
         };
-        let (conditions, width_at) = (all.sql(), all.place(width));
-        // Division rounds towards zero there.
-        let sql = format!(
-            "SELECT label, time / {width_at}::int8 - (CASE WHEN time % {width_at}::int8 < 0 THEN 1 ELSE 0 END), count(*) \
-             FROM alerts WHERE {conditions} GROUP BY 1, 2"
-        );
-        for row in self.rows(&sql, &all.values()).await? {
-            let (label, interval, number): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-            *intervals.entry((interval.saturating_mul(width), label)).or_default() += number;
-            *totals.entry(label).or_default() += number;
+        for part in parts {
+            let (table, number, alerts, mut all, of) = match part {
+                Part::Counted { width, first, end } => {
+                    let mut all = Where::of_labels(filter);
+                    let (width_at, first, end) = (all.place(width), all.place(first), all.place(end));
+                    all.and(format!("width = {width_at}::int8 AND number >= {first}::int8 AND number < {end}::int8"));
+                    ("counts", "number", "sum(alerts)::int8", all, width)
+                }
+                Part::Each((from, to)) => {
+                    let all = self.conditions(&Filter { from, to, ..filter.clone() }).await?;
+                    ("alerts", "time", "count(*)", all, 1)
+                }
+            };
+            let conditions = all.sql();
+            let (interval, groups) = match width {
+                None => ("0::int8".to_owned(), "1"),
+                Some(width) => {
+                    let times = all.place(width / of);
+                    // Division rounds towards zero there.
+                    let less = format!("(CASE WHEN {number} % {times}::int8 < 0 THEN 1 ELSE 0 END)");
+                    (format!("{number} / {times}::int8 - {less}"), "1, 2")
+                }
+            };
+            let sql = format!("SELECT label, {interval}, {alerts} FROM {table} WHERE {conditions} GROUP BY {groups}");
+            for row in self.rows(&sql, &all.values()).await? {
+                let (label, interval, number): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+                if let Some(width) = width {
+                    *intervals.entry((interval.saturating_mul(width), label)).or_default() += number;
+                }
+                *totals.entry(label).or_default() += number;
+            }
         }
         Ok((totals, intervals))
     }

@@ -15,7 +15,8 @@ const SERVER_MIN: i32 = 11;
 
 /// Statements that lead from version n to n + 1. What is released is never edited, only added to. Texts are compared byte
 /// by byte, as SQLite does.
-const MIGRATIONS: &[&str] = &[r#"
+const MIGRATIONS: &[&str] = &[
+    r#"
     -- What alerts are counted by. Many alerts share a row, so that counting reads little.
     CREATE TABLE labels (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -56,7 +57,25 @@ const MIGRATIONS: &[&str] = &[r#"
         received bigint NOT NULL
     );
     CREATE INDEX deleted_by_received ON deleted (received);
-"#];
+"#,
+    r#"
+    -- Intervals in which alerts are counted when they come, in nanoseconds. Each is a multiple of the next.
+    CREATE TABLE widths (width bigint PRIMARY KEY);
+    INSERT INTO widths VALUES (86400000000000), (21600000000000), (3600000000000);
+    CREATE TABLE counts (
+        width bigint NOT NULL,              -- of widths
+        number bigint NOT NULL,             -- the how manieth interval since 1970; negative before
+        label bigint NOT NULL,              -- of labels
+        alerts bigint NOT NULL,             -- how many; the row goes with the last
+        PRIMARY KEY (width, number, label)
+    );
+    -- Division rounds towards zero. The wider intervals are made of the narrow ones.
+    INSERT INTO counts SELECT 3600000000000, time / 3600000000000 - (time % 3600000000000 < 0)::int, label, count(*)
+        FROM alerts GROUP BY 2, 3;
+    INSERT INTO counts SELECT wide, number / times - (number % times < 0)::int, label, sum(alerts)
+        FROM counts, (VALUES (21600000000000, 6), (86400000000000, 24)) AS wider (wide, times) GROUP BY 1, 2, 3;
+"#,
+];
 
 /// Tells the session how to behave, and makes or changes the tables where that is needed. Says what an operator can do.
 pub async fn prepare(client: &mut Client, timeout: Duration) -> Result<(), String> {
@@ -125,6 +144,7 @@ async fn make(client: &mut Client) -> Result<(), String> {
     if is_known(number)? {
         return Ok(());
     }
+    change.batch_execute("SET LOCAL statement_timeout = 0").await.map_err(failed)?;
     for statements in MIGRATIONS.iter().skip(usize::try_from(number).unwrap_or(0)) {
         change.batch_execute(statements).await.map_err(failed)?;
     }

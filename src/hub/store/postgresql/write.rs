@@ -1,6 +1,7 @@
 //! Changes to the shared store: alerts that come, what operators do, what goes when it is old or too much.
 //!
-//! Invariant: alerts come and go only under [`LOCK`], and in the same transaction the sums of their labels change.
+//! Invariant: alerts come and go only under [`LOCK`], and in the same transaction the sums of their labels and
+//! the counts of their hours and days change.
 
 use super::super::{Change, Label, StoreError};
 use super::query::indexed;
@@ -153,7 +154,11 @@ async fn insert(change: &Transaction<'_>, hub: &str, alerts: Vec<Brought>) -> Re
                         AS brought (uuid, time, received, label, bytes, body, words, tokens, fields, \
                                     acknowledged, acknowledged_by, note, place) \
                    WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE deleted.uuid = brought.uuid) ORDER BY place \
-                   ON CONFLICT (uuid) DO NOTHING RETURNING label, bytes), \
+                   ON CONFLICT (uuid) DO NOTHING RETURNING time, label, bytes), \
+               counted AS ( \
+                   INSERT INTO counts SELECT width, time / width - (time % width < 0)::int, label, count(*) \
+                   FROM added, widths GROUP BY 1, 2, 3 \
+                   ON CONFLICT (width, number, label) DO UPDATE SET alerts = counts.alerts + excluded.alerts), \
                sums AS (SELECT label, count(*) AS alerts, sum(bytes)::int8 AS bytes FROM added GROUP BY label) \
                UPDATE labels SET alerts = labels.alerts + sums.alerts, bytes = labels.bytes + sums.bytes \
                FROM sums WHERE labels.id = sums.label";
@@ -188,12 +193,20 @@ async fn remove(
     forever: bool,
 ) -> Result<i64, Error> {
     let sql = format!(
-        "WITH gone AS (DELETE FROM alerts WHERE {condition} RETURNING uuid, received, label, bytes), \
+        "WITH gone AS (DELETE FROM alerts WHERE {condition} RETURNING uuid, time, received, label, bytes), \
               noted AS (INSERT INTO deleted (uuid, received) SELECT uuid, received FROM gone WHERE {forever} \
                         ON CONFLICT DO NOTHING), \
               sums AS (SELECT label, count(*) AS alerts, sum(bytes)::int8 AS bytes FROM gone GROUP BY label), \
               counted AS (UPDATE labels SET alerts = labels.alerts - sums.alerts, bytes = labels.bytes - sums.bytes \
-                          FROM sums WHERE labels.id = sums.label) \
+                          FROM sums WHERE labels.id = sums.label), \
+              less AS (SELECT width, time / width - (time % width < 0)::int AS number, label, count(*) AS alerts \
+                       FROM gone, widths GROUP BY 1, 2, 3), \
+              fewer AS (UPDATE counts SET alerts = counts.alerts - less.alerts FROM less \
+                        WHERE (counts.width, counts.number, counts.label) = (less.width, less.number, less.label) \
+                              AND counts.alerts > less.alerts), \
+              emptied AS (DELETE FROM counts USING less \
+                       WHERE (counts.width, counts.number, counts.label) = (less.width, less.number, less.label) \
+                             AND counts.alerts <= less.alerts) \
          SELECT count(*) FROM gone"
     );
     let number = change.query_one(&sql, &[value]).await?.get(0);

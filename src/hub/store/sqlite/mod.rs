@@ -2,13 +2,14 @@
 //!
 //! Invariant: every value goes into a statement as a parameter.
 //!
-//! Whatever asks about times and labels alone is counted from [`counts`]. Anything else is counted in one pass over times and
+//! Whatever asks about times and labels alone is counted from [`counts`](super::counts). Anything else is counted in one pass over times and
 //! numbers of labels, in an index or in the narrow table `moments`; bodies are read only where a field must be compared, and
 //! of the alerts that are shown. Names are looked up at the end.
 
 mod counts;
 pub mod field;
 
+use super::counts::can_count;
 use super::{Acknowledged, Change, Filter, Found, Group, Intervals, Label, Order, Overview, Totals};
 use crate::hub::alert::Priority;
 use crate::hub::spool::{Spool, SpoolError, now};
@@ -175,7 +176,7 @@ fn start(time: i64, width: i64) -> i64 {
 /// Counts by label, and per interval of `width` nanoseconds and label.
 fn count(connection: &Connection, filter: &Filter, width: Option<i64>) -> rusqlite::Result<(Totals, Intervals)> {
     let (mut totals, mut intervals) = (Totals::new(), Intervals::new());
-    if counts::can(filter) {
+    if can_count(filter) {
         counts::add(connection, filter, width, (&mut totals, &mut intervals))?;
     } else {
         let Where { tables, sql, values } = Where::of(connection, filter)?;
@@ -295,7 +296,7 @@ impl Spool {
         limit: usize,
     ) -> Result<(Vec<Found>, i64), SpoolError> {
         self.with_reader(move |connection| {
-            if !counts::can(&filter) {
+            if !can_count(&filter) {
                 return Ok(page(connection, &filter, skip, limit)?);
             }
             let all = count(connection, &filter, None)?.0.values().sum();
