@@ -189,7 +189,7 @@ pub fn request<S: Read + Write>(
     let answer = raw_request(stream, method, path, headers, body)?;
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
     match (status, answer.split_once("\r\n\r\n")) {
-        (Some(status), Some((head, body))) if head.contains("transfer-encoding: chunked") => {
+        (Some(status), Some((head, body))) if head.to_ascii_lowercase().contains("transfer-encoding: chunked") => {
             Ok((status, unchunked(body)))
         }
         (Some(status), Some((_, body))) => Ok((status, body.to_owned())),

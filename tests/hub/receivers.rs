@@ -227,3 +227,100 @@ fn counters_of_statsd() {
     );
     assert_eq!(packets(&tagged, 3)[2], "falcosidekick.falco.accepted:1|c|#env:test,priority:Warning");
 }
+
+/// What a server answers at a path, as JSON; nothing while it does not answer.
+fn answer(port: u16, method: &str, path: &str) -> Value {
+    let answer = TcpStream::connect(("127.0.0.1", port)).and_then(|stream| request(stream, method, path, &[], ""));
+    answer.ok().and_then(|(_, body)| serde_json::from_str(&body).ok()).unwrap_or_default()
+}
+
+#[test]
+fn prometheus_reads_the_metrics() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let hub = Hub::started(&json!({"hub": quick(), "file": {"path": path("alerts")}}));
+    post(&hub, 0..3);
+    let targets = format!("[{{targets: ['127.0.0.1:{}']}}]", hub.port);
+    let config =
+        format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: hub, static_configs: {targets}}}]\n");
+    std::fs::write(path("prometheus.yml"), config).expect("written");
+    let port = free_port();
+    let arguments = [
+        format!("--config.file={}", path("prometheus.yml")),
+        format!("--storage.tsdb.path={}", path("data")),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+    ];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let Some(_server) = Process::start("prometheus", &arguments, &directory.path().join("log")) else { return };
+    let value = |query: &str| {
+        answer(port, "GET", &format!("/api/v1/query?query={query}"))["data"]["result"][0]["value"][1].clone()
+    };
+    wait_until("the alerts are counted there", SOON, || {
+        value("sum(falcosecurity_falcosidekick_falco_events_total)") == "3"
+    });
+    wait_until("all are delivered", SOON, || value("falco_hub_output_queue%7Boutput=%22file%22%7D") == "0");
+    for (query, expected) in [
+        ("up", "1"),
+        ("falco_hub_output_up%7Boutput=%22file%22%7D", "1"),
+        ("falcosecurity_falcosidekick_outputs_total%7Bdestination=%22file%22,status=%22ok%22%7D", "3"),
+        ("falco_hub_delivery_seconds_count", "1"),
+    ] {
+        let value = value(query);
+        // Deliveries may have gone together.
+        let counted = value.as_str().and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+        assert!(value == expected || (query.ends_with("_count") && counted >= 1), "{query}: {value}");
+    }
+}
+
+#[test]
+fn influxdb_takes_points() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (port, inner) = (free_port(), free_port());
+    let config = format!(
+        "reporting-disabled = true\nbind-address = \"127.0.0.1:{inner}\"\n[meta]\ndir = \"{}\"\n\
+         [data]\ndir = \"{}\"\nwal-dir = \"{}\"\n[http]\nbind-address = \"127.0.0.1:{port}\"\n",
+        path("meta"),
+        path("data"),
+        path("wal"),
+    );
+    std::fs::write(path("influxdb.conf"), config).expect("written");
+    let log = directory.path().join("log");
+    let Some(_server) = Process::start("influxd", &["-config", &path("influxdb.conf")], &log) else { return };
+    let ask = |query: &str| answer(port, "POST", &format!("/query?db=falco&q={query}"));
+    wait_until("the server answers", SOON, || ask("CREATE%20DATABASE%20falco")["results"].is_array());
+    let hub = Hub::started(&json!({
+        "hub": {"retrymin": "50ms", "retrymax": "200ms", "refusals": 1},
+        "influxdb": {"hostport": format!("http://127.0.0.1:{port}")},
+    }));
+    // What the line protocol separates with, and what would end a line.
+    let texts = ["plain", "a b", "a,b=c", "a\\b", "a\\", "\"q\"", "é", "x\ny", "\\,", "\t"];
+    for (at, text) in texts.iter().enumerate() {
+        let mut alert = alert(at);
+        (alert["rule"], alert["output"]) = (json!(format!("r {text}")), json!(text));
+        alert["output_fields"][format!("f{text}")] = json!(text);
+        assert_eq!(hub.post("/", &alert.to_string()).expect("answered").0, 200);
+    }
+    let points =
+        || ask("SELECT%20rule,priority,hostname,value%20FROM%20events")["results"][0]["series"][0]["values"].clone();
+    wait_until("all are there", SOON, || points().as_array().is_some_and(|points| points.len() >= texts.len()));
+    let points = points();
+    let mut values: Vec<(String, String)> = points
+        .as_array()
+        .expect("points")
+        .iter()
+        .map(|point| {
+            (point[1].as_str().unwrap_or_default().to_owned(), point[4].as_str().unwrap_or_default().to_owned())
+        })
+        .collect();
+    let mut expected: Vec<(String, String)> = texts
+        .iter()
+        .map(|text| {
+            (format!("r {text}").replace([' ', '\n'], "_").trim_end_matches('\\').to_owned(), (*text).to_owned())
+        })
+        .collect();
+    values.sort();
+    expected.sort();
+    assert_eq!(values, expected);
+    assert_eq!((&points[0][2], &points[0][3]), (&json!("Warning"), &json!("host")));
+}
