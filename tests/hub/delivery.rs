@@ -238,6 +238,23 @@ fn one_refused_alert_does_not_hold_up_others() {
 }
 
 #[test]
+fn dead_letters_that_follow_each_other_are_two_lines_in_the_log() {
+    let web = Receiver::answering(|_| (422, String::new()));
+    let mut hub = Hub::started(&json!({"hub": {"refusals": 1}, "webhook": {"address": web.url()}}));
+    for i in 0..20 {
+        assert_eq!(hub.post("/", &alert(i).to_string()).expect("answered").0, 200);
+    }
+    wait_until("dead letters", Duration::from_secs(20), || hub.output("webhook")["dead_letters"] == 20);
+    let mut process = hub.process.take().expect("it runs");
+    process.signal(Signal::SIGTERM);
+    process.0.wait().expect("it ends");
+    let log = std::fs::read_to_string(hub.log()).expect("a log");
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert!(lines[0].contains("now a dead letter: refused: 422") && lines[1].contains("more=19"), "{log}");
+}
+
+#[test]
 fn routing() {
     let web = Receiver::http(Mode::Up);
     let url = |path: &str| format!("{}/{path}", web.url());
