@@ -276,27 +276,36 @@ type Intervals = HashMap<(i64, i64), i64>;
 impl Overview {
     /// Counts under names. A label that went meanwhile has no names any more: its alerts count in `all` only.
     fn of(groups: &[Group], totals: &Totals, intervals: Option<&Intervals>, labels: &[(i64, Label)]) -> Overview {
-        let mut overview = Overview {
-            all: totals.values().sum(),
-            groups: vec![Counts::new(); groups.len()],
-            timelines: vec![BTreeMap::new(); if intervals.is_some() { groups.len() } else { 0 }],
-        };
-        let names_of: HashMap<i64, &Label> = labels.iter().map(|(id, label)| (*id, label)).collect();
-        for (id, label) in labels {
-            let number = totals.get(id).copied().unwrap_or(0);
-            for (counts, group) in overview.groups.iter_mut().zip(groups) {
-                for name in label.names(*group) {
-                    *counts.entry(name.to_owned()).or_default() += number;
-                }
+        let mut overview = Overview { all: totals.values().sum(), ..Overview::default() };
+        for group in groups {
+            // A label's names are looked up once, however many intervals it is in: there they are numbers.
+            let (mut names, mut numbers) = (Vec::new(), HashMap::new());
+            let mut number_of = |name| {
+                *numbers.entry(name).or_insert_with(|| {
+                    names.push(name);
+                    names.len() - 1
+                })
+            };
+            let of_label: HashMap<i64, Vec<usize>> = labels
+                .iter()
+                .map(|(id, label)| (*id, label.names(*group).into_iter().map(&mut number_of).collect()))
+                .collect();
+            let of_label = |id: &i64| of_label.get(id).into_iter().flatten().copied();
+            let mut counts = vec![0; names.len()];
+            for (id, alerts) in totals {
+                of_label(id).for_each(|name| counts[name] += alerts);
             }
-        }
-        for ((start, id), number) in intervals.into_iter().flatten() {
-            let Some(label) = names_of.get(id) else { continue };
-            for (timeline, group) in overview.timelines.iter_mut().zip(groups) {
-                for name in label.names(*group) {
-                    *timeline.entry(*start).or_default().entry(name.to_owned()).or_default() += number;
-                }
+            overview.groups.push(names.iter().map(|name| (*name).to_owned()).zip(counts).collect());
+            let Some(intervals) = intervals else { continue };
+            let mut counts: HashMap<(i64, usize), i64> = HashMap::new();
+            for ((start, id), alerts) in intervals {
+                of_label(id).for_each(|name| *counts.entry((*start, name)).or_default() += alerts);
             }
+            let mut timeline: BTreeMap<i64, Counts> = BTreeMap::new();
+            for ((start, name), alerts) in counts {
+                timeline.entry(start).or_default().insert(names[name].to_owned(), alerts);
+            }
+            overview.timelines.push(timeline);
         }
         overview
     }
