@@ -22,7 +22,7 @@ other_versions() { :; }
 
 before_remove() {
 	has systemctl || return 0
-	! running || systemctl stop falco-hub.service || true
+	! running || systemctl stop falco-hub.socket falco-hub.service || true
 	systemctl --no-reload disable falco-hub.service >/dev/null 2>&1 || true
 }
 

@@ -187,7 +187,7 @@ impl Hub {
                     tracing::info!("listens on {address}{how}");
                     addresses.push(address);
                 }
-                Listener::Unix(_) => tracing::info!("listens on {}", core.text("hub.socket")),
+                Listener::Unix(unix) => tracing::info!("listens on {}", listen::path(unix)),
             }
             listeners.push(tokio::spawn(listen::serve(
                 listener,
@@ -203,7 +203,7 @@ impl Hub {
                     let address = tcp.local_addr().map_err(listen_error("the port"))?;
                     tracing::info!("gives alerts over gRPC on {address} with TLS");
                 }
-                Listener::Unix(_) => tracing::info!("gives alerts over gRPC on {}", core.text("hub.grpc.bind_address")),
+                Listener::Unix(unix) => tracing::info!("gives alerts over gRPC on {}", listen::path(unix)),
             }
             let router = grpc::router(grpc::Outputs::new(spool.clone(), metrics, stopped.clone()).await?);
             let served = listen::serve(listener, Spoken::Http2, router, Paths::all(), stopped.clone());
@@ -366,5 +366,7 @@ async fn bind(config: &Config) -> Result<Vec<(Listener, Paths)>, StartError> {
         let listener = listen::unix(Path::new(socket)).map_err(listen_error(socket))?;
         bound.push((Listener::Unix(listener), Paths::all()));
     }
+    let given = listen::given().map_err(listen_error("a socket that the service manager gave (LISTEN_FDS)"))?;
+    bound.extend(given.into_iter().map(|listener| (Listener::Unix(listener), Paths::all())));
     Ok(bound)
 }

@@ -1,4 +1,4 @@
-//! Alerts to a web server: a POST for each one, over a connection that is kept.
+//! Alerts to a web server, by its address or by its [`unix`] socket: a POST for each one, over a connection that is kept.
 //!
 //! A server that does not answer in time is asked again a few times; one that has closed the connection, once: such an alert may arrive
 //! twice, but is not lost for that. What it answers with an error is lost.
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
+use ureq::unversioned::resolver::DefaultResolver;
 
 /// A request may take this long, from the look-up of the name to the end of the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,6 +21,8 @@ const IDLE: Duration = Duration::from_secs(15);
 const KEPT_ALIVE: Duration = Duration::from_secs(3600);
 /// So much of an answer is read.
 const ANSWER: u64 = 64 * 1024;
+/// What is asked of a server that has no name. An address, for that needs no look-up.
+const OVER_UNIX: &str = "http://127.0.0.1/";
 /// What errors name.
 const OUTPUT: &str = "http_output";
 
@@ -50,10 +53,35 @@ pub enum Authorities {
     Folder(PathBuf),
 }
 
+/// Who a URL names.
+#[derive(Debug)]
+enum Server {
+    Http,
+    Https,
+    Unix(PathBuf),
+}
+
+impl Server {
+    fn of(url: &str) -> Result<Server, String> {
+        let invalid = |why| Err(format!("http_output.url: '{url}' {why}"));
+        match url.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest)) {
+            Some((scheme, rest)) if scheme == "http" && !rest.is_empty() => Ok(Server::Http),
+            Some((scheme, rest)) if scheme == "https" && !rest.is_empty() => Ok(Server::Https),
+            Some((scheme, path)) if scheme == "unix" && path.starts_with('/') => Ok(Server::Unix(path.into())),
+            Some((scheme, _)) if scheme == "unix" => {
+                invalid("does not name a socket by its whole path, as in unix:///run/falco-hub.sock")
+            }
+            _ => invalid("does not begin with http://, https:// or unix://"),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Http {
     settings: Settings,
     agent: ureq::Agent,
+    /// What requests ask for.
+    target: String,
 }
 
 impl Http {
@@ -63,15 +91,12 @@ impl Http {
     }
 
     fn with_timeout(settings: Settings, timeout: Duration) -> Result<Http, String> {
-        let secure = match settings.url.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest)) {
-            Some((scheme, rest)) if !rest.is_empty() && (scheme == "http" || scheme == "https") => scheme == "https",
-            _ => return Err(format!("http_output.url: '{}' does not begin with http:// or https://", settings.url)),
-        };
+        let server = Server::of(&settings.url)?;
         let mut config = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .disable_verification(settings.insecure);
-        if secure {
+        if matches!(server, Server::Https) {
             if !settings.insecure {
                 let roots = tls::authorities(OUTPUT, &settings.authorities)?;
                 let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
@@ -81,7 +106,6 @@ impl Http {
                 config = config.client_cert(Some(client(certificate, key)?));
             }
         }
-        let config = config.build();
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -90,9 +114,16 @@ impl Http {
             .user_agent(&settings.user_agent)
             .max_idle_connections_per_host(1)
             .max_idle_age(if settings.keep_alive { KEPT_ALIVE } else { IDLE })
-            .tls_config(config)
-            .build();
-        Ok(Http { settings, agent: config.into() })
+            .tls_config(config.build());
+        let (agent, target) = match server {
+            Server::Http | Server::Https => (config.build().into(), settings.url.clone()),
+            Server::Unix(socket) => {
+                let config = config.proxy(None).build();
+                let agent = ureq::Agent::with_parts(config, unix::Server(socket), DefaultResolver::default());
+                (agent, OVER_UNIX.to_owned())
+            }
+        };
+        Ok(Http { settings, agent, target })
     }
 
     pub fn url(&self) -> &str {
@@ -130,7 +161,7 @@ impl Http {
 
     fn send(&self, body: &[u8]) -> Result<(), ureq::Error> {
         let kind = if self.settings.json { "application/json" } else { "text/plain" };
-        let mut request = self.agent.post(&self.settings.url).header("Content-Type", kind);
+        let mut request = self.agent.post(&self.target).header("Content-Type", kind);
         if self.settings.compress {
             request = request.header("Content-Encoding", "gzip");
         }
@@ -161,6 +192,8 @@ fn client(certificate: &Path, key: &Path) -> Result<ClientCert, String> {
     let chain: Vec<_> = chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     Ok(ClientCert::new_with_certs(&chain, PrivateKey::from_pem(&pem).map_err(|error| failed(&error))?))
 }
+
+mod unix;
 
 #[cfg(test)]
 mod tests;

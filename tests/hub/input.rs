@@ -3,7 +3,8 @@
 use crate::process::{Hub, Mode, Process, Receiver, alert, free_port, request, wait_until};
 use serde_json::{Value, json};
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -94,6 +95,34 @@ fn batches_and_the_socket() {
     hub.kill();
     hub.start();
     wait_until("the socket", Duration::from_secs(10), || UnixStream::connect(&socket).is_ok());
+}
+
+/// As systemd starts it: somebody else listens, and does so while the hub is away.
+#[test]
+fn a_socket_of_the_service_manager() {
+    let web = Receiver::http(Mode::Up);
+    let mut hub = Hub::new(&json!({"webhook": {"address": web.url()}}));
+    let socket = hub.directory.path().join("given.sock");
+    let listener = UnixListener::bind(&socket).expect("bound");
+    // One that programs inherit.
+    let inherited = nix::unistd::dup(&listener).expect("a descriptor");
+    let start = |hub: &mut Hub| {
+        let config = hub.directory.path().join("hub.yaml");
+        let command = format!("export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" -c \"$1\" 3<&{}", inherited.as_raw_fd());
+        let arguments = ["-c", &command, env!("CARGO_BIN_EXE_falco-hub"), config.to_str().expect("UTF-8")];
+        hub.process = Process::start("sh", &arguments, &hub.log());
+    };
+    std::thread::scope(|scope| {
+        for number in 1..=2 {
+            let stream = UnixStream::connect(&socket).expect("connected while no hub runs");
+            let answer = scope.spawn(move || request(stream, "POST", "/", &[], &alert(number).to_string()));
+            start(&mut hub);
+            assert_eq!(answer.join().expect("asked").expect("answered").0, 200, "alert {number}");
+            hub.kill();
+        }
+    });
+    start(&mut hub);
+    web.wait_for(2);
 }
 
 #[test]

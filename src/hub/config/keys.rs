@@ -96,7 +96,11 @@ pub const CORE: &[Key] = &[
     Key::new("prometheus.extralabels", List, "", "fields that become labels of falco_events_total"),
     // Ours.
     Key::text("hub.directory", "/var/lib/falco-hub", "where alerts are kept; STATE_DIRECTORY of systemd if unset"),
-    Key::text("hub.socket", "", "path of a unix socket that takes alerts as well"),
+    Key::text(
+        "hub.socket",
+        "",
+        "path of a unix socket that takes alerts as well; one that systemd has for the hub does so in any case",
+    ),
     Key::secret("hub.token", "token that senders must give (Authorization: Bearer)"),
     Key::text("hub.uiaddress", "", "address of the page; that of listenaddress when empty"),
     Key::int("hub.uiport", "2802", "port of the page and its interface; 0: none"),

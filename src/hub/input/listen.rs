@@ -8,6 +8,7 @@ use axum::response::IntoResponse;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use listenfd::ListenFd;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -90,6 +91,25 @@ pub fn unix(path: &Path) -> std::io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     Ok(listener)
+}
+
+/// The unix sockets that a service manager listens at for this process (sd_listen_fds(3)).
+pub fn given() -> std::io::Result<Vec<UnixListener>> {
+    let mut given = ListenFd::from_env();
+    (0..given.len())
+        .filter_map(|number| given.take_unix_listener(number).transpose())
+        .map(|listener| {
+            let listener = listener?;
+            listener.set_nonblocking(true)?;
+            UnixListener::from_std(listener)
+        })
+        .collect()
+}
+
+/// Where a unix socket is.
+pub fn path(listener: &UnixListener) -> String {
+    let address = listener.local_addr().ok();
+    address.and_then(|address| Some(address.as_pathname()?.display().to_string())).unwrap_or_default()
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

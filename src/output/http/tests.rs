@@ -5,8 +5,10 @@ use super::super::{channel::Channel, queue};
 use super::*;
 use crate::rules::Priority;
 use flate2::read::GzDecoder;
+use nix::sys::socket::Backlog;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Instant;
@@ -40,7 +42,7 @@ struct Request {
 }
 
 /// One request of a connection; None when the client has closed it.
-fn read_request(connection: &mut BufReader<TcpStream>) -> Option<Request> {
+fn read_request(connection: &mut BufReader<impl Read>) -> Option<Request> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if connection.read_line(&mut head).expect("readable") == 0 {
@@ -54,7 +56,7 @@ fn read_request(connection: &mut BufReader<TcpStream>) -> Option<Request> {
     Some(Request { head, body })
 }
 
-fn answer(connection: &mut BufReader<TcpStream>, status: &str) {
+fn answer(connection: &mut BufReader<impl Read + Write>, status: &str) {
     let text = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok");
     connection.get_mut().write_all(text.as_bytes()).expect("sent");
 }
@@ -156,6 +158,59 @@ fn a_server_that_hangs_up_is_asked_once_more() {
     server.join().expect("four requests");
 }
 
+fn listen_unix(folder: &Path) -> (UnixListener, Settings) {
+    let path = folder.join("hub.sock");
+    let listener = UnixListener::bind(&path).expect("binds");
+    (listener, settings(format!("unix://{}", path.display())))
+}
+
+#[test]
+fn a_server_on_this_host_is_asked_over_its_socket() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (listener, settings) = listen_unix(folder.path());
+    let mut http = Http::new(settings).expect("valid");
+    // More than the kernel keeps for a reader, so that some is written while some is read.
+    let long = "x".repeat(4 << 20);
+    let texts = ["one", &long];
+    thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let mut connection = BufReader::new(listener.accept().expect("a connection").0);
+            for text in texts {
+                let request = read_request(&mut connection).expect("both on this connection");
+                assert!(request.head.starts_with("post / http/1.1\r\n"), "{}", request.head);
+                assert!(request.body == text.as_bytes(), "{} bytes", request.body.len());
+                answer(&mut connection, "200 OK");
+            }
+            // It closes while nothing is asked; the next alert comes over another connection.
+            drop(connection);
+            let mut connection = BufReader::new(listener.accept().expect("another connection").0);
+            read_request(&mut connection).expect("comes");
+            answer(&mut connection, "500 No");
+        });
+        for text in texts {
+            http.post(text.as_bytes()).expect("taken");
+        }
+        let error = http.post(b"three").expect_err("refused").to_string();
+        assert!(error.contains("500"), "{error}");
+        server.join().expect("three requests");
+    });
+}
+
+#[test]
+fn a_socket_where_nobody_listens_or_takes_is_an_error_in_time() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (listener, settings) = listen_unix(folder.path());
+    let short = || Http::with_timeout(settings.clone(), Duration::from_millis(300)).expect("valid");
+    assert_eq!(short().post(b"x").expect_err("silent").kind(), io::ErrorKind::TimedOut, "accepts none");
+    // The one that was not accepted is all that may wait.
+    nix::sys::socket::listen(&listener, Backlog::new(0).expect("valid")).expect("set");
+    assert_eq!(short().post(b"x").expect_err("full").kind(), io::ErrorKind::TimedOut, "cannot connect");
+    drop(listener);
+    assert_eq!(short().post(b"x").expect_err("gone").kind(), io::ErrorKind::ConnectionRefused);
+    fs::remove_file(folder.path().join("hub.sock")).expect("removed");
+    assert_eq!(short().post(b"x").expect_err("not there").kind(), io::ErrorKind::NotFound);
+}
+
 #[test]
 fn what_is_wrong_in_the_configuration_is_told_before_the_start() {
     let folder = tempfile::tempdir().expect("temporary folder");
@@ -164,7 +219,14 @@ fn what_is_wrong_in_the_configuration_is_told_before_the_start() {
     let https = || settings("https://127.0.0.1:1/".into());
     let file = |name: &str| Authorities::File(path(name));
     for (wrong, expected) in [
-        (settings("ftp://host/".into()), "http_output.url: 'ftp://host/' does not begin with http:// or https://"),
+        (
+            settings("ftp://host/".into()),
+            "http_output.url: 'ftp://host/' does not begin with http://, https:// or unix://",
+        ),
+        (
+            settings("unix://run/hub.sock".into()),
+            "http_output.url: 'unix://run/hub.sock' does not name a socket by its whole path, as in unix:///run/falco-hub.sock",
+        ),
         (Settings { authorities: file("absent"), ..https() }, "absent: No such file"),
         (Settings { authorities: file("no.pem"), ..https() }, "no.pem: no PEM certificate in it"),
         (

@@ -115,7 +115,7 @@ pub const KEYS: &[Key] = &[
     key("file_output.keep_alive", Bool, "false", Works, "keep the file open between alerts"),
     key("file_output.filename", Text, "", Works, "path, appended to"),
     key("http_output.enabled", Bool, "false", Works, "POST each alert"),
-    key("http_output.url", Text, "", Works, "URL, empty is an error when enabled"),
+    key("http_output.url", Text, "", Works, "http:// or https:// URL of the server, or unix://PATH of its socket on this host; empty is an error when enabled"),
     key("http_output.user_agent", Text, "falcosecurity/falco", Works, "User-Agent header"),
     key("http_output.insecure", Bool, "false", Works, "skip peer verification"),
     key("http_output.ca_cert", Text, "", Works, "CA file"),
