@@ -37,9 +37,14 @@ struct Form {
 }
 
 impl Kind {
+    #[inline]
     const fn of(number: u32) -> Kind {
         const fn event(flags: bool, counted: bool, large: bool) -> Kind {
             Kind::Event(Form { flags, counted, large })
+        }
+        // Nearly all there are.
+        if number == block::EVENT {
+            return event(false, true, false);
         }
         match number {
             SECTION => Kind::Section,
@@ -61,7 +66,6 @@ impl Kind {
             block::USERS => Kind::Users(2),
             0x204 | 0x8010_abcd => event(false, false, false),
             0x208 => event(true, false, false),
-            block::EVENT => event(false, true, false),
             block::EVENT_WITH_FLAGS => event(true, true, false),
             block::LARGE_EVENT => event(false, true, true),
             block::LARGE_EVENT_WITH_FLAGS => event(true, true, true),
@@ -179,18 +183,23 @@ impl Reader {
     /// The next event in today's schema; None at the end. After an error there are no more.
     #[expect(clippy::should_implement_trait, reason = "what it gives borrows from itself")]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, CaptureError> {
+        Ok(if self.read()? { Some(self.current()) } else { None })
+    }
+
+    /// Makes the next event the current one; false at the end.
+    pub(super) fn read(&mut self) -> Result<bool, CaptureError> {
         if self.ended {
-            return Ok(None);
+            return Ok(false);
         }
         let place = self.source.offset;
         match self.advance() {
             Ok(true) => {
                 self.count += 1;
-                Ok(Some(self.current()))
+                Ok(true)
             }
             Ok(false) => {
                 self.ended = true;
-                Ok(None)
+                Ok(false)
             }
             Err(problem) => {
                 self.ended = true;
@@ -240,7 +249,6 @@ impl Reader {
         let (head, len, count) = head().ok_or_else(broken)?;
         let Some(declared) = params_of(head.code) else { return Ok(false) };
         self.head = head;
-        self.spans.clear();
         let width = if form.large { 4 } else { 2 };
         let header = if form.counted { 26 } else { 22 };
         let rest = from.0;
@@ -254,17 +262,12 @@ impl Reader {
             return Err(broken());
         }
         let (lengths, data) = rest.split_at_checked(count * width).ok_or_else(broken)?;
-        let mut end = 0usize;
-        for length in lengths.chunks_exact(width) {
-            let length = match *length {
-                [a, b] => usize::from(u16::from_ne_bytes([a, b])),
-                [a, b, c, d] => u32::from_ne_bytes([a, b, c, d]) as usize,
-                _ => 0,
-            };
-            let start = end;
-            end = end.checked_add(length).filter(|end| *end <= data.len()).ok_or_else(broken)?;
-            self.spans.push(Span { start: start as u32, end: end as u32 });
-        }
+        let end = if form.large {
+            spans(lengths, |length: [u8; 4]| u32::from_ne_bytes(length), &mut self.spans)
+        } else {
+            spans(lengths, |length: [u8; 2]| u16::from_ne_bytes(length).into(), &mut self.spans)
+        };
+        let end = usize::try_from(end).ok().filter(|end| *end <= data.len()).ok_or_else(broken)?;
         if count * width + end != after_header + missing(head.code) && count * width + end != after_header {
             return Err(broken());
         }
@@ -273,7 +276,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// The event read last.
+    /// The event that was read last.
     pub(super) fn current(&self) -> Event<'_> {
         if self.converted {
             let result = self.converter.result();
@@ -283,12 +286,22 @@ impl Reader {
     }
 
     /// Whether metadata stood before the event that was returned last.
-    pub fn has_metadata(&self) -> bool {
-        let m = &self.metadata;
-        m.machine.is_some()
-            || !(m.processes.is_empty() && m.fds.is_empty() && m.interfaces.is_empty())
-            || !(m.users.is_empty() && m.groups.is_empty())
+    pub const fn has_metadata(&self) -> bool {
+        self.described > 0
     }
+}
+
+/// Where parameters of these lengths lie, one behind the other, and where the last one ends. Of nonsense the end is larger than any
+/// block, and nobody looks at the places.
+fn spans<const WIDTH: usize>(lengths: &[u8], number: fn([u8; WIDTH]) -> u32, out: &mut Vec<Span>) -> u64 {
+    let mut end = 0u64;
+    out.clear();
+    out.extend(lengths.as_chunks().0.iter().map(|length| {
+        let start = end as u32;
+        end += u64::from(number(*length));
+        Span { start, end: end as u32 }
+    }));
+    end
 }
 
 fn view<'a>(head: &Head, spans: &'a [Span], data: &'a [u8], num: u64) -> Event<'a> {

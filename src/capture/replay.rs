@@ -77,7 +77,7 @@ impl Replay {
             self.state.after(&subject);
         }
         loop {
-            if self.reader.next()?.is_none() {
+            if !self.reader.read()? {
                 return Ok(None);
             }
             // What stands before the event was true before it.

@@ -58,7 +58,13 @@ impl Source {
     }
 
     /// Makes at least `len` bytes available; false when the file ends before.
+    #[inline]
     fn fill(&mut self, len: usize) -> Result<bool, Problem> {
+        if self.end - self.start >= len { Ok(true) } else { self.read(len) }
+    }
+
+    #[cold]
+    fn read(&mut self, len: usize) -> Result<bool, Problem> {
         while self.end - self.start < len {
             if self.over {
                 return Ok(false);
@@ -95,8 +101,8 @@ impl Source {
         }
         let (kind, len) = (self.word(0), self.word(4));
         let whole = len as usize;
-        let limit = if is_event(kind) { bounds::EVENT_BLOCK } else { bounds::METADATA_BLOCK };
-        if len < 12 || !len.is_multiple_of(4) || whole > limit {
+        let long = whole > bounds::EVENT_BLOCK && (is_event(kind) || whole > bounds::METADATA_BLOCK);
+        if len < 12 || !len.is_multiple_of(4) || long {
             return Err(Problem::BlockLength { kind, len });
         }
         if !self.fill(whole)? {

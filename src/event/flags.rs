@@ -8,6 +8,7 @@ pub use convert::{access, converter, creates_file, file_flags, from_native, open
 pub use table::{CAPABILITIES, CLASSES, ERRNOS, SIGNALS};
 
 use super::arena_text::ArenaText;
+use bumpalo::Bump;
 use hashbrown::HashMap;
 use std::sync::LazyLock;
 
@@ -77,22 +78,29 @@ pub fn signal_name(signal: u64) -> Option<&'static str> {
     SIGNALS.get(usize::try_from(signal).ok()?.checked_sub(1)?).copied()
 }
 
-/// Appends the names of a capability set, lowest first, separated by a blank.
-pub fn push_capabilities(set: u64, out: &mut Vec<u8>) {
+/// The names of a capability set, lowest first, separated by a blank.
+pub fn capabilities(set: u64, arena: &Bump) -> &[u8] {
+    // Most sets are empty or all there is.
+    static ALL: LazyLock<String> = LazyLock::new(|| CAPABILITIES.join(" "));
+    const KNOWN: u64 = (1 << CAPABILITIES.len()) - 1;
+    if set & KNOWN == KNOWN {
+        return ALL.as_bytes();
+    }
+    let mut text = ArenaText::new(arena);
     for (bit, name) in CAPABILITIES.iter().enumerate() {
         if set >> bit & 1 == 1 {
-            if !out.is_empty() {
-                out.push(b' ');
+            if !text.is_empty() {
+                text.push(b" ");
             }
-            out.extend_from_slice(name.as_bytes());
+            text.push_str(name);
         }
     }
+    text.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bumpalo::Bump;
 
     fn bits(name: &str, value: u32) -> String {
         let arena = Bump::new();
@@ -143,9 +151,17 @@ mod tests {
         assert_eq!(signal_name(9), Some("SIGKILL"));
         assert_eq!(signal_name(0), None);
         assert_eq!(signal_name(32), None);
-        let mut caps = Vec::new();
-        push_capabilities(1 << 21 | 1, &mut caps);
-        assert_eq!(caps, b"CAP_CHOWN CAP_SYS_ADMIN");
+    }
+
+    #[test]
+    fn names_of_capabilities() {
+        let arena = Bump::new();
+        assert_eq!(capabilities(0, &arena), b"");
+        assert_eq!(capabilities(1 << 21 | 1, &arena), b"CAP_CHOWN CAP_SYS_ADMIN");
+        assert_eq!(capabilities(u64::MAX, &arena), capabilities(u64::MAX >> 23, &arena));
+        let but_one = CAPABILITIES[1..].join(" ");
+        assert_eq!(capabilities(u64::MAX - 1, &arena), but_one.as_bytes());
+        assert_eq!(capabilities(u64::MAX, &arena), format!("CAP_CHOWN {but_one}").as_bytes());
     }
 
     #[test]

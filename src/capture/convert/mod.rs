@@ -81,6 +81,30 @@ pub struct Converter {
     previous: EventBuf,
 }
 
+/// Which events of a type need no conversion.
+#[derive(Clone, Copy, Debug)]
+struct Passing {
+    /// Those with so many parameters.
+    least: usize,
+    /// They end a call whose enter event may have been kept.
+    exit: bool,
+}
+
+/// By code.
+static PASSING: LazyLock<Box<[Passing]>> = LazyLock::new(|| {
+    let of = |(code, schema): (usize, &Schema)| {
+        let code = EventCode(code as u16);
+        let least = match (schema.managed, code.info().age, code.is_enter()) {
+            (_, Age::Unused, _) | (false, Age::Old, true) => usize::MAX,
+            (false, ..) => 0,
+            (true, Age::Current, false) => usize::from(schema.params),
+            (true, ..) => usize::MAX,
+        };
+        Passing { least, exit: schema.managed }
+    };
+    SCHEMA.iter().enumerate().map(of).collect()
+});
+
 /// First row of each code.
 static FIRST: LazyLock<Box<[u16]>> = LazyLock::new(|| {
     (0..=SCHEMA.len()).map(|code| ROWS.partition_point(|row| usize::from(row.code) < code) as u16).collect()
@@ -107,7 +131,12 @@ impl Converter {
     }
 
     /// Steps until the event is dropped, passes or is done with.
+    #[inline]
     pub(super) fn run(&mut self, event: &Event<'_>) -> Result<Step, Problem> {
+        if self.passes(event) { Ok(Step::Pass) } else { self.steps(event) }
+    }
+
+    fn steps(&mut self, event: &Event<'_>) -> Result<Step, Problem> {
         let mut step = self.step(event)?;
         for _ in 0..STEPS {
             if step != Step::Continue {
@@ -126,6 +155,16 @@ impl Converter {
         Err(Problem::Conversion { code: event.code.0, params: event.len() })
     }
 
+    /// Whether an event is one of today's as it is.
+    fn passes(&mut self, event: &Event<'_>) -> bool {
+        let passing = PASSING.get(usize::from(event.code.0)).copied();
+        let Some(passing) = passing.filter(|passing| event.len() >= passing.least) else { return false };
+        if passing.exit {
+            self.forget(event);
+        }
+        true
+    }
+
     /// One step.
     pub fn step(&mut self, event: &Event<'_>) -> Result<Step, Problem> {
         let code = event.code;
@@ -133,15 +172,14 @@ impl Converter {
         let Some(schema) = SCHEMA.get(usize::from(code.0)).filter(|_| info.age != Age::Unused) else {
             return Ok(Step::Drop);
         };
-        let is_old_enter = code.is_enter() && info.age == Age::Old;
-        if !schema.managed {
-            return Ok(if is_old_enter { Step::Drop } else { Step::Pass });
-        }
-        let complete = event.len() >= usize::from(schema.params);
-        if complete && info.age == Age::Current && !code.is_enter() {
-            self.forget(event);
+        if self.passes(event) {
             return Ok(Step::Pass);
         }
+        let is_old_enter = code.is_enter() && info.age == Age::Old;
+        if !schema.managed {
+            return Ok(Step::Drop);
+        }
+        let complete = event.len() >= usize::from(schema.params);
         match row(code.0, event.len()).map(|row| row.action) {
             Some(Action::Store) => {
                 self.keep(event);

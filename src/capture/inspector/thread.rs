@@ -286,13 +286,22 @@ pub struct Threads {
     slab: Vec<Option<Thread>>,
     free: Vec<u32>,
     by_tid: HashMap<i64, ThreadId>,
+    /// Who was found last: the next event is often of the same thread.
+    found: Cell<Option<(i64, ThreadId)>>,
     /// Threads that were not kept because the table was full.
     pub refused: u64,
 }
 
 impl Threads {
     pub fn find(&self, tid: i64) -> Option<ThreadId> {
-        self.by_tid.get(&tid).copied()
+        match self.found.get() {
+            Some((found, id)) if found == tid => Some(id),
+            _ => {
+                let id = *self.by_tid.get(&tid)?;
+                self.found.set(Some((tid, id)));
+                Some(id)
+            }
+        }
     }
 
     pub fn get(&self, id: ThreadId) -> &Thread {
@@ -336,6 +345,7 @@ impl Threads {
     pub fn remove(&mut self, id: ThreadId) {
         if let Some(thread) = self.slab[id.0 as usize].take() {
             self.by_tid.remove(&thread.tid);
+            self.found.set(None);
             self.free.push(id.0);
         }
     }

@@ -66,19 +66,6 @@ impl<'r, P: Payload> View<'r, P> {
         self.host.clock.wall_of_boot(self.parent()?.start)
     }
 
-    fn capabilities<'a>(&self, set: u64, arena: &'a Bump) -> Option<Value<'a>> {
-        let mut text = ArenaText::new(arena);
-        for (bit, name) in flags::CAPABILITIES.iter().enumerate() {
-            if set >> bit & 1 == 1 {
-                if !text.is_empty() {
-                    text.push(b" ");
-                }
-                text.push_str(name);
-            }
-        }
-        Some(Value::Str(text.finish()))
-    }
-
     fn exec_flag(&self, flag: u32) -> Option<Value<'r>> {
         self.task?;
         Some(Value::Bool(self.own_exec().is_some_and(|e| e.head.flags & flag != 0)))
@@ -294,9 +281,9 @@ answer! {
             (ids.vtid != ids.tid || ids.vpid != ids.pid).then_some(())?;
             number(ev.host.clock.wall_of_boot(ev.task?.head.pidns_init_start)?)
         },
-        "thread.cap_permitted" => ev.capabilities(ev.task?.head.cap_permitted, arena),
-        "thread.cap_inheritable" => ev.capabilities(ev.task?.head.cap_inheritable, arena),
-        "thread.cap_effective" => ev.capabilities(ev.task?.head.cap_effective, arena),
+        "thread.cap_permitted" => str(flags::capabilities(ev.task?.head.cap_permitted, arena)),
+        "thread.cap_inheritable" => str(flags::capabilities(ev.task?.head.cap_inheritable, arena)),
+        "thread.cap_effective" => str(flags::capabilities(ev.task?.head.cap_effective, arena)),
         "proc.fdlimit" => Some(Value::I64(ev.task?.head.fdlimit as i64)),
         "proc.fdopencount" => gauge(ev, Gauge::OpenFds, 1),
         "proc.fdusage" => {
