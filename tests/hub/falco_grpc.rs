@@ -12,9 +12,11 @@ use nix::sys::signal::Signal;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use std::future::Future;
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -236,6 +238,58 @@ fn over_a_unix_socket() {
         std::fs::metadata(&socket).map(|m| std::os::unix::fs::PermissionsExt::mode(&m.permissions()) & 0o777).ok(),
         Some(0o660)
     );
+}
+
+/// Falco's own client for Python, whose gRPC names the server by the path of its socket, which is no name of HTTP.
+#[test]
+fn falcos_client_for_python() {
+    let folder = |variable: &str, below: &str| Some(PathBuf::from(std::env::var_os(variable)?).join(below));
+    let cache = folder("FALCO_SENSOR_CACHE", "")
+        .or_else(|| folder("XDG_CACHE_HOME", "falco-sensor"))
+        .or_else(|| folder("HOME", ".cache/falco-sensor"))
+        .unwrap_or_default();
+    let python = cache.join("falco-client/bin/python");
+    if !python.exists() {
+        println!("skipped: Falco's client for Python is not installed (scripts/deps hub)");
+        return;
+    }
+    let directory = tempfile::tempdir().expect("directory");
+    let (hub, socket) = started(directory.path(), &json!({}));
+    let script = "import falco, sys\n\
+        client = falco.Client(endpoint='unix://' + sys.argv[1], output_format='json')\n\
+        print(client.version(), flush=True)\n\
+        print(list(client.get()), flush=True)\n\
+        for output in client.sub():\n    print(output, flush=True)\n    break\n\
+        for output in client.get():\n    print(output, flush=True)\n";
+    let mut child =
+        Command::new(python).args(["-c", script]).arg(&socket).stdout(Stdio::piped()).spawn().expect("starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut line = || lines.next().expect("a line, or else an error above").expect("UTF-8");
+    let json = |line: String| serde_json::from_str::<Value>(&line).expect("JSON");
+    assert_eq!(json(line())["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(line(), "[]");
+    // Until it listens.
+    let mut numbers = 0..;
+    let (send, received) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| send.send(line()).expect("heard"));
+        let first = loop {
+            let number = numbers.next().expect("no end");
+            post(&hub, number..number + 1);
+            match received.recv_timeout(Duration::from_millis(500)) {
+                Ok(line) => break json(line),
+                Err(_) => assert!(number < 100, "it hears nothing"),
+            }
+        };
+        assert_eq!(
+            (&first["rule"], &first["priority"], &first["hostname"]),
+            (&json!("Numbered"), &json!("warning"), &json!("host"))
+        );
+        assert_eq!(first["output_fields"]["proc.name"], "sh");
+    });
+    let got: Vec<_> = lines.map(|line| json(line.expect("UTF-8"))).collect();
+    assert_eq!(got.len(), numbers.start, "each once");
+    assert!(child.wait().expect("ends").success());
 }
 
 #[test]

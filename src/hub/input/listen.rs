@@ -2,6 +2,7 @@
 //!
 //! Invariant: a client that is slow, silent or hostile costs one connection, of which there is a bounded number.
 
+use super::authority::Named;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -159,14 +160,17 @@ pub async fn serve(listener: Listener, spoken: Spoken, router: Router, paths: Pa
                     Ok::<_, Infallible>(response)
                 }
             });
-            let stream = TokioIo::new(stream);
             let ended = match spoken {
                 Spoken::Http1 => {
+                    let stream = TokioIo::new(stream);
                     let mut builder = http1::Builder::new();
                     builder.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
                     watcher.watch(builder.serve_connection(stream, service)).await
                 }
                 Spoken::Http2 => {
+                    let by_path = peer.0.is_none();
+                    let stream: Box<dyn Stream> = if by_path { Box::new(Named::new(stream)) } else { stream };
+                    let stream = TokioIo::new(stream);
                     let mut builder = http2::Builder::new(TokioExecutor::new());
                     builder
                         .timer(TokioTimer::new())

@@ -3,6 +3,7 @@
 //! Also several alerts in one request: a JSON array, or lines with `Content-Type: application/x-ndjson`. Invariant:
 //! every request gets an answer that says what became of it, and an alert that was accepted is on disk.
 
+mod authority;
 pub mod listen;
 
 use super::alert::{Alert, Refused, decode, first_value};
