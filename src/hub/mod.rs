@@ -1,10 +1,12 @@
 //! falco-hub: receives alerts, keeps them, forwards them.
 //!
-//! Rooms, in the direction an alert goes: [`input`] takes it, [`enrich`] completes it, [`spool`] keeps it on disk,
-//! [`forward`] brings it to every output, [`grpc`] gives it to who asks, [`ui`] shows it, which [`store`] finds it for. [`config`] is Falcosidekick's. An
-//! ordinary tokio service; the sensor needs nothing of it. Invariant: an alert is answered with 200 only after it is on disk.
+//! Rooms, in the direction an alert goes: [`input`] takes it, over HTTP or out of a [`broker`], [`enrich`] completes it,
+//! [`spool`] keeps it on disk, [`forward`] brings it to every output, [`grpc`] gives it to who asks, [`ui`] shows it, which
+//! [`store`] finds it for. [`config`] is Falcosidekick's. An ordinary tokio service; the sensor needs nothing of it. Invariant:
+//! an alert is answered with 200 only after it is on disk.
 
 pub mod alert;
+pub mod broker;
 pub mod command;
 pub mod config;
 pub mod enrich;

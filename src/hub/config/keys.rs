@@ -157,12 +157,15 @@ pub const INSTANCE: &[Key] = &[
     Key::new("exclude", Type::Match, "", "no alerts that fit"),
 ];
 
+const MUTUAL_TLS: Key = Key::flag("mutualtls", "false", "present the client certificate of mutualtlsclient");
+const CHECK_CERT: Key = Key::flag("checkcert", "true", "verify the server's certificate");
+
+/// What a client that may speak TLS has.
+pub const TLS: &[Key] = &[MUTUAL_TLS, CHECK_CERT];
+
 /// What every output over HTTP has.
-pub const HTTP: &[Key] = &[
-    Key::flag("mutualtls", "false", "present the client certificate of mutualtlsclient"),
-    Key::flag("checkcert", "true", "verify the server's certificate"),
-    Key::int("maxconcurrentrequests", "1", "requests at a time; 0 is the most there may be"),
-];
+pub const HTTP: &[Key] =
+    &[MUTUAL_TLS, CHECK_CERT, Key::int("maxconcurrentrequests", "1", "requests at a time; 0 is the most there may be")];
 
 /// Name of the environment variable of a key.
 pub fn variable(path: &str) -> String {

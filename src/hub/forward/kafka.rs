@@ -6,17 +6,14 @@
 
 use super::{Batch, Context, Failure, Forward, Kind, Work, all};
 use crate::hub::alert::Alert;
+use crate::hub::broker::kafka::{self, Brokers, told};
 use crate::hub::config::keys::{Key, Type};
-use crate::hub::forward::chat::or;
-use crate::hub::forward::http::causes;
 use crate::hub::spool::now;
-use rskafka::BackoffConfig;
 use rskafka::chrono::DateTime;
+use rskafka::client::Client;
 use rskafka::client::error::{Error, ProtocolError};
-use rskafka::client::partition::{Compression, PartitionClient, UnknownTopicHandling};
-use rskafka::client::{Client, ClientBuilder, Credentials, SaslConfig};
+use rskafka::client::partition::{Compression, PartitionClient};
 use rskafka::record::Record;
-use rustls::ClientConfig;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,51 +27,39 @@ pub const KIND: Kind = Kind {
     category: "queue",
     meaning: "Each alert as JSON, a message without a key of a topic.",
     required: &["hostport", "topic"],
-    keys: &[&[
-        Key::text("hostport", "", "addresses of brokers, host:port, several separated by commas"),
-        Key::text("topic", "", "topic"),
-        Key::new(
-            "sasl",
-            Type::Choice(&["", "PLAIN", "SCRAM_SHA256", "SCRAM_SHA512"]),
-            "",
-            "how to log in; not when empty",
-        ),
-        Key::flag("tls", "false", "speak TLS; authorities are the system's and tlsclient.cacertfile"),
-        Key::text("username", "", "user"),
-        Key::secret("password", "its password"),
-        Key::new(
-            "balancer",
-            Type::Choice(&["round_robin", "crc32", "crc32_random", "murmur2", "murmur2_random", "least_bytes"]),
-            "round_robin",
-            "which partition; as messages have no key, crc32 and murmur2 choose one and the same, with _random any",
-        ),
-        Key::text("clientid", "", "what brokers know the hub by; falco-hub when empty"),
-        Key::new(
-            "compression",
-            Type::Choice(&["NONE", "GZIP", "SNAPPY", "LZ4", "ZSTD"]),
-            "NONE",
-            "compression of what is sent together",
-        ),
-        Key::flag("async", "false", "taken for a Falcosidekick file's sake: every request is waited for"),
-        Key::new(
-            "requiredacks",
-            Type::Choice(&["NONE", "ONE", "ALL"]),
-            "NONE",
-            "taken for a Falcosidekick file's sake: all replicas in sync are always waited for",
-        ),
-        Key::flag("topiccreation", "false", "create the topic, as brokers are configured to, when it does not exist"),
-    ]],
+    keys: &[
+        kafka::CONNECTION,
+        &[
+            Key::new(
+                "balancer",
+                Type::Choice(&["round_robin", "crc32", "crc32_random", "murmur2", "murmur2_random", "least_bytes"]),
+                "round_robin",
+                "which partition; as messages have no key, crc32 and murmur2 choose one and the same, with _random any",
+            ),
+            Key::new(
+                "compression",
+                Type::Choice(&["NONE", "GZIP", "SNAPPY", "LZ4", "ZSTD"]),
+                "NONE",
+                "compression of what is sent together",
+            ),
+            Key::flag("async", "false", "taken for a Falcosidekick file's sake: every request is waited for"),
+            Key::new(
+                "requiredacks",
+                Type::Choice(&["NONE", "ONE", "ALL"]),
+                "NONE",
+                "taken for a Falcosidekick file's sake: all replicas in sync are always waited for",
+            ),
+            Key::flag(
+                "topiccreation",
+                "false",
+                "create the topic, as brokers are configured to, when it does not exist",
+            ),
+        ],
+    ],
     shared: &[],
     work: Work::Forward(make),
 };
 
-/// How long the client goes on by itself; then the worker decides.
-const BACKOFF: BackoffConfig = BackoffConfig {
-    init_backoff: Duration::from_millis(50),
-    max_backoff: Duration::from_millis(500),
-    base: 2.0,
-    deadline: Some(Duration::from_secs(1)),
-};
 const CREATE_WITHIN_MS: i32 = 5_000;
 
 #[derive(Clone, Copy, Debug)]
@@ -127,11 +112,7 @@ struct Connected {
 }
 
 struct Kafka {
-    brokers: Vec<String>,
-    topic: String,
-    client_id: String,
-    sasl: Option<SaslConfig>,
-    tls: Option<Arc<ClientConfig>>,
+    brokers: Brokers,
     balancer: Balancer,
     compression: Compression,
     creation: bool,
@@ -141,27 +122,6 @@ struct Kafka {
 
 fn make(context: &Context) -> Result<Box<dyn Forward>, String> {
     let settings = context.settings;
-    let brokers: Vec<String> = settings.text("hostport").split(',').map(|broker| broker.trim().to_owned()).collect();
-    for broker in &brokers {
-        let port = broker.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-        if !matches!(port, Some(Ok(1..))) {
-            return Err(format!("hostport: '{broker}' is not host:port"));
-        }
-    }
-    let tls = settings.flag("tls");
-    if let Some(broker) = brokers.iter().find(|broker| tls && broker.starts_with('[')) {
-        return Err(format!("hostport: '{broker}': with TLS a name or an IPv4 address is needed"));
-    }
-    let credentials = || Credentials::new(settings.text("username").to_owned(), settings.text("password").to_owned());
-    let sasl = match settings.text("sasl") {
-        "PLAIN" => Some(SaslConfig::Plain(credentials())),
-        "SCRAM_SHA256" => Some(SaslConfig::ScramSha256(credentials())),
-        "SCRAM_SHA512" => Some(SaslConfig::ScramSha512(credentials())),
-        _ => None,
-    };
-    if sasl.is_some() && settings.text("username").is_empty() {
-        return Err("username: it is needed to log in (sasl)".to_owned());
-    }
     let compression = match settings.text("compression") {
         "GZIP" => Compression::Gzip,
         "SNAPPY" => Compression::Snappy,
@@ -170,11 +130,7 @@ fn make(context: &Context) -> Result<Box<dyn Forward>, String> {
         _ => Compression::NoCompression,
     };
     Ok(Box::new(Kafka {
-        brokers,
-        topic: settings.text("topic").to_owned(),
-        client_id: or(settings.text("clientid"), "falco-hub"),
-        sasl,
-        tls: if tls { Some(Arc::new(context.tls.client(true, false, None)?)) } else { None },
+        brokers: Brokers::new(settings, context.tls)?,
         balancer: Balancer::new(settings.text("balancer")),
         compression,
         creation: settings.flag("topiccreation"),
@@ -185,58 +141,39 @@ fn make(context: &Context) -> Result<Box<dyn Forward>, String> {
 /// What an error says of the messages of one request.
 fn failure(error: &Error) -> Failure {
     match error {
-        Error::ServerError { protocol_error, error_message, .. } => {
-            let message = error_message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
-            let what = format!("the broker answered {protocol_error:?}{message}");
-            match protocol_error {
+        Error::ServerError {
+            protocol_error:
                 ProtocolError::MessageTooLarge
                 | ProtocolError::RecordListTooLarge
                 | ProtocolError::InvalidRecord
                 | ProtocolError::CorruptMessage
-                | ProtocolError::InvalidTimestamp => Failure::Refused(what),
-                _ => Failure::down(what),
-            }
-        }
-        error => Failure::down(causes(error)),
+                | ProtocolError::InvalidTimestamp,
+            ..
+        } => Failure::Refused(told(error)),
+        error => Failure::down(told(error)),
     }
 }
 
 impl Kafka {
     async fn connect(&self) -> Result<Connected, Failure> {
-        let mut builder = ClientBuilder::new(self.brokers.clone()).client_id(&*self.client_id).backoff_config(BACKOFF);
-        if let Some(sasl) = &self.sasl {
-            builder = builder.sasl_config(sasl.clone());
-        }
-        if let Some(tls) = &self.tls {
-            builder = builder.tls_config(tls.clone());
-        }
-        let client = builder.build().await.map_err(|error| failure(&error))?;
-        let mut partitions = self.partitions(&client).await?;
+        let client = self.brokers.client().await.map_err(|error| failure(&error))?;
+        let mut partitions = self.brokers.partitions(&client).await.map_err(|error| failure(&error))?;
         if partitions.is_empty() && self.creation {
             let controller = client.controller_client().map_err(|error| failure(&error))?;
             // -1: as many partitions and replicas as the brokers' configuration says.
-            match controller.create_topic(&*self.topic, -1, -1, CREATE_WITHIN_MS).await {
-                Ok(()) => tracing::info!("Kafka: the topic '{}' was created", self.topic),
+            match controller.create_topic(&*self.brokers.topic, -1, -1, CREATE_WITHIN_MS).await {
+                Ok(()) => tracing::info!("Kafka: the topic '{}' was created", self.brokers.topic),
                 Err(Error::ServerError { protocol_error: ProtocolError::TopicAlreadyExists, .. }) => {}
                 Err(error) => return Err(failure(&error)),
             }
-            partitions = self.partitions(&client).await?;
+            partitions = self.brokers.partitions(&client).await.map_err(|error| failure(&error))?;
         }
         if partitions.is_empty() {
-            return Err(Failure::down(format!(
-                "there is no topic '{}': create it, or set kafka.topiccreation",
-                self.topic
-            )));
+            return Err(Failure::down(format!("{}, or set kafka.topiccreation", self.brokers.no_topic())));
         }
         let sent = vec![0; partitions.len()];
         let partitions = partitions.into_iter().map(|number| (number, None)).collect();
         Ok(Connected { client, partitions, sent, next: fastrand::usize(..1 << 16) })
-    }
-
-    async fn partitions(&self, client: &Client) -> Result<Vec<i32>, Failure> {
-        let topics = client.list_topics().await.map_err(|error| failure(&error))?;
-        let topic = topics.into_iter().find(|topic| topic.name == self.topic);
-        Ok(topic.map(|topic| topic.partitions.into_iter().collect()).unwrap_or_default())
     }
 
     async fn send(&self, connected: &mut Connected, alerts: &[Arc<Alert>]) -> Vec<Result<(), Failure>> {
@@ -256,8 +193,8 @@ impl Kafka {
             let client = match known {
                 Some(client) => Ok(client.clone()),
                 None => {
-                    let made = connected.client.partition_client(&*self.topic, *number, UnknownTopicHandling::Error);
-                    made.await.map(|client| known.insert(Arc::new(client)).clone())
+                    let made = self.brokers.partition(&connected.client, *number).await;
+                    made.map(|client| known.insert(Arc::new(client)).clone())
                 }
             };
             match client {

@@ -6,12 +6,11 @@
 
 use super::{Context, Failure, Forward, Kind, Work, concurrency};
 use crate::hub::alert::Alert;
-use crate::hub::config::keys::HTTP;
-use crate::hub::config::keys::{Key, Type};
+use crate::hub::broker::nats::{self, Server};
+use crate::hub::config::keys::{HTTP, Key, Type};
 use async_nats::client::RequestErrorKind;
-use async_nats::{Client, ConnectOptions, HeaderMap};
+use async_nats::{Client, HeaderMap};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Mutex;
 
 pub const KIND: Kind = Kind {
@@ -22,8 +21,8 @@ pub const KIND: Kind = Kind {
     meaning: "Each alert as JSON, published on a subject.",
     required: &["hostport"],
     keys: &[
+        nats::ADDRESS,
         &[
-            Key::text("hostport", "", "address: nats://host:port, several separated by commas"),
             Key::text("subjecttemplate", "falco.<priority>.<rule>", "subject; <priority> and <rule> are replaced"),
             Key::new("jetstream", Type::Bool, "false", "wait for the acknowledgement of a stream (ours)"),
         ],
@@ -34,32 +33,20 @@ pub const KIND: Kind = Kind {
 };
 
 struct Nats {
-    addresses: Vec<String>,
+    server: Server,
     subject: String,
     jetstream: bool,
     concurrency: usize,
-    options: ConnectOptions,
     client: Mutex<Option<Client>>,
 }
 
 fn make(context: &Context) -> Result<Box<dyn Forward>, String> {
     let settings = context.settings;
-    let addresses: Vec<_> = settings.text("hostport").split(',').map(|a| a.trim().to_owned()).collect();
-    for address in &addresses {
-        address.parse::<async_nats::ServerAddr>().map_err(|error| format!("'{address}' is not an address: {error}"))?;
-    }
-    let tls = context.tls.client(settings.flag("checkcert"), settings.flag("mutualtls"), None)?;
-    let options = ConnectOptions::new()
-        .name("falco-hub")
-        .tls_client_config(tls)
-        .connection_timeout(Duration::from_secs(10))
-        .request_timeout(Some(Duration::from_secs(10)));
     Ok(Box::new(Nats {
-        addresses,
+        server: Server::new(settings, context.tls)?,
         subject: settings.text("subjecttemplate").to_owned(),
         jetstream: settings.flag("jetstream"),
         concurrency: concurrency(settings.int("maxconcurrentrequests")),
-        options,
         client: Mutex::new(None),
     }))
 }
@@ -84,7 +71,7 @@ impl Nats {
         if let Some(client) = &*kept {
             return Ok(client.clone());
         }
-        let client = self.options.clone().connect(&self.addresses).await.map_err(Failure::down)?;
+        let client = self.server.connect().await.map_err(Failure::down)?;
         Ok(kept.insert(client).clone())
     }
 
