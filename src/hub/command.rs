@@ -6,7 +6,8 @@ use super::alert::Alert;
 use super::config::keys::{Key, Type, variable};
 use super::config::{Config, Problem, Sources, all_keys, load};
 use super::forward::{Context, KINDS, Kind, Work, kind};
-use super::run::{Hub, StartError, directory, limits, outputs, shared_store};
+use super::input::kind as input;
+use super::run::{Hub, StartError, directory, inputs, limits, outputs, shared_store};
 use super::spool::Spool;
 use super::spool::users::{Role, User};
 use super::tls::Tls;
@@ -45,6 +46,9 @@ enum Command {
     /// About outputs.
     #[command(subcommand)]
     Outputs(OutputsCommand),
+    /// About brokers that alerts are taken from.
+    #[command(subcommand)]
+    Inputs(InputsCommand),
     /// About alerts that an output did not get.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
@@ -69,6 +73,14 @@ enum OutputsCommand {
     Describe { kind: String },
     /// Sends a test alert to one configured output and says what it answered.
     Test { name: String },
+}
+
+#[derive(Subcommand)]
+enum InputsCommand {
+    /// Prints every kind of input.
+    List,
+    /// Prints the keys of a kind.
+    Describe { kind: String },
 }
 
 #[derive(Subcommand)]
@@ -136,6 +148,16 @@ fn act(options: &Options, level: &str) -> Result<ExitCode, String> {
             print(&describe(kind));
             return Ok(ExitCode::SUCCESS);
         }
+        Some(Command::Inputs(InputsCommand::List)) => {
+            print(&list_inputs());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Inputs(InputsCommand::Describe { kind: name })) => {
+            let kind =
+                input::kind(name).ok_or_else(|| format!("there is no input '{name}'; see 'falco-hub inputs list'"))?;
+            print(&describe_input(kind));
+            return Ok(ExitCode::SUCCESS);
+        }
         _ => {}
     }
     let environment = |name: &str| std::env::var(name).ok();
@@ -157,13 +179,19 @@ fn act(options: &Options, level: &str) -> Result<ExitCode, String> {
         Some(Command::Config(_)) => runtime.block_on(async {
             super::enrich::Enrich::new(&config.core).map_err(|problems| lines(&problems))?;
             outputs(&config, &tls).map_err(|problems| lines(&problems))?;
+            inputs(&config, &tls).map_err(|problems| lines(&problems))?;
             shared_store(&config.core, &tls).map_err(|problems| lines(&problems))?;
             let names: Vec<_> = config.instances.iter().map(|instance| instance.name.as_str()).collect();
-            print(&format!("the configuration is valid; outputs: {}\n", names.join(", ")));
+            let mut text = format!("the configuration is valid; outputs: {}", names.join(", "));
+            if !config.inputs.is_empty() {
+                let names: Vec<_> = config.inputs.iter().map(|input| input.name.as_str()).collect();
+                text += &format!("; inputs: {}", names.join(", "));
+            }
+            print(&(text + "\n"));
             Ok(ExitCode::SUCCESS)
         }),
         Some(Command::Outputs(OutputsCommand::Test { name })) => runtime.block_on(test(&config, &tls, name)),
-        Some(Command::Outputs(_)) => Ok(ExitCode::SUCCESS),
+        Some(Command::Outputs(_) | Command::Inputs(_)) => Ok(ExitCode::SUCCESS),
         Some(Command::DeadLetters(command)) => runtime.block_on(dead_letters(&config, command)),
         Some(Command::Users(command)) => runtime.block_on(users(&config, command)),
     }
@@ -288,15 +316,17 @@ pub fn type_name(kind: Type) -> String {
     }
 }
 
-fn key_line(text: &mut String, path: &str, key: &Key) {
+/// `variable`: its environment variable, where it has one.
+fn key_line(text: &mut String, path: &str, variable: &str, key: &Key) {
     let default = if key.default.is_empty() { String::new() } else { format!(" (default: {})", key.default) };
+    let space = if variable.is_empty() { "" } else { " " };
     // Writing to a text does not fail.
-    let _ = writeln!(text, "{path}\n    {} [{}] {}{default}", variable(path), type_name(key.kind), key.meaning);
+    let _ = writeln!(text, "{path}\n    {variable}{space}[{}] {}{default}", type_name(key.kind), key.meaning);
 }
 
 fn keys() -> String {
     all_keys().iter().fold(String::new(), |mut text, (path, key)| {
-        key_line(&mut text, path, key);
+        key_line(&mut text, path, &variable(path), key);
         text
     })
 }
@@ -317,10 +347,27 @@ fn describe(kind: &Kind) -> String {
     }
     text.push('\n');
     for key in kind.tables().into_iter().flatten() {
-        key_line(&mut text, &format!("{}.{}", kind.section, key.name), key);
+        let path = format!("{}.{}", kind.section, key.name);
+        key_line(&mut text, &path, &variable(&path), key);
     }
     for key in kind.shared {
-        key_line(&mut text, key.name, key);
+        key_line(&mut text, key.name, &variable(key.name), key);
+    }
+    text
+}
+
+fn list_inputs() -> String {
+    input::KINDS.iter().fold(String::new(), |mut text, kind| {
+        let _ = writeln!(text, "{:12} {}", kind.name, kind.meaning);
+        text
+    })
+}
+
+fn describe_input(kind: &input::Kind) -> String {
+    let mut text = format!("{}: {}\n", kind.label, kind.meaning);
+    text.push_str(&format!("An item of the list 'inputs'; it needs: kind, name, {}\n\n", kind.required.join(", ")));
+    for key in kind.keys.iter().flat_map(|table| table.iter()) {
+        key_line(&mut text, key.name, "", key);
     }
     text
 }

@@ -8,6 +8,7 @@ use super::config::{Problem, Section};
 use super::json::{Json, head};
 use super::template::Template;
 use regex::Regex;
+use uuid::Uuid;
 
 pub struct Enrich {
     fields: Vec<(String, String)>,
@@ -23,6 +24,11 @@ pub struct Enrich {
 const SIZE_MAX: usize = 4096;
 const TEXT_MAX: usize = 512;
 const CUT: &str = "[...]";
+
+/// The uuid that a text is, in any of its forms. One of zeros alone names nothing.
+pub fn identity(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text.trim()).ok().filter(|uuid| !uuid.is_nil() && !uuid.is_max())
+}
 
 impl Enrich {
     pub fn new(core: &Section) -> Result<Enrich, Vec<Problem>> {
@@ -56,8 +62,9 @@ impl Enrich {
         })
     }
 
-    /// Completes an alert that was just received.
-    pub fn apply(&self, alert: &mut Alert) -> Result<(), Refused> {
+    /// Completes an alert that was just received. `known`: the uuid under which the hub before this one sent it; without one it
+    /// gets a new one. What a hub before did is done again by this hub's configuration.
+    pub fn apply(&self, alert: &mut Alert, known: Option<Uuid>) -> Result<(), Refused> {
         for (name, value) in &self.fields {
             alert.output_fields.insert(name.clone(), Json::from(value.as_str()));
         }
@@ -67,7 +74,7 @@ impl Enrich {
         } else if alert.source.is_empty() {
             "syscalls".clone_into(&mut alert.source);
         }
-        alert.uuid = uuid::Uuid::new_v4().to_string();
+        alert.uuid = known.unwrap_or_else(Uuid::new_v4).to_string();
         if !self.templates.is_empty() {
             let data = Json::Object(alert.output_fields.clone());
             for (name, template) in &self.templates {
@@ -80,6 +87,10 @@ impl Enrich {
             }
         }
         alert.tags.sort_unstable();
+        if known.is_some() {
+            // The hub before may have the same `customtags`.
+            alert.tags.dedup();
+        }
         if !self.bracket.is_empty() {
             let renamed = |(name, value): (String, Json)| (name.replace(']', "").replace('[', &self.bracket), value);
             alert.output_fields = std::mem::take(&mut alert.output_fields).into_iter().map(renamed).collect();
@@ -156,7 +167,7 @@ mod tests {
     fn applied(config: &str, alert: &mut Alert) {
         let sources = Sources { options: &[], environment: &|_| None };
         let config = parse(config, "hub.yaml", &sources).expect("valid");
-        Enrich::new(&config.core).expect("valid").apply(alert).expect("accepted");
+        Enrich::new(&config.core).expect("valid").apply(alert, identity(&alert.uuid)).expect("accepted");
     }
 
     #[test]
@@ -175,6 +186,24 @@ mod tests {
         assert_eq!(alert.tags, ["aa", "example", "test", "zz"]);
         assert_eq!((alert.source.as_str(), alert.uuid.len()), ("syscalls", 36));
         applied("", &mut Alert::test());
+    }
+
+    #[test]
+    fn of_another_hub() {
+        let config = "customfields: {team: b}\ncustomtags: [test, x]\n";
+        let mut alert = Alert::test();
+        alert.uuid = "{0B5C4D0E-6B0C-4E47-8D0B-3E1F6A9C2D11}".to_owned();
+        alert.hostname = "far".to_owned();
+        applied(config, &mut alert);
+        assert_eq!(alert.uuid, "0b5c4d0e-6b0c-4e47-8d0b-3e1f6a9c2d11");
+        let once = alert.clone();
+        applied(config, &mut alert);
+        assert_eq!(alert, once, "the same hub's configuration changes nothing again");
+        assert_eq!((alert.field("team"), alert.hostname.as_str()), (Some("b"), "far"));
+        assert_eq!(alert.tags, ["example", "test", "x"]);
+        for none in ["", "x", "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"] {
+            assert_eq!(identity(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub trait Counts: Send + Sync {
 /// Series of `falco_events_total` beyond this are counted together.
 const SERIES_MAX: usize = 10_000;
 const MORE: &str = "(more)";
+/// What alerts over HTTP come from.
+pub const REQUESTS: &str = "requests";
 
 pub struct Metrics {
     registry: Registry,
@@ -35,6 +37,11 @@ pub struct Metrics {
     /// Fields that are labels of `events`, behind the fixed ones.
     event_fields: Vec<String>,
     refused: IntCounterVec,
+    taken: IntCounterVec,
+    repeated: IntCounterVec,
+    input_rejected: IntCounterVec,
+    pub input_up: IntGaugeVec,
+    pub input_last_success: GaugeVec,
     pub queue: IntGaugeVec,
     pub oldest: GaugeVec,
     pub last_success: GaugeVec,
@@ -95,13 +102,13 @@ impl Metrics {
             registry.register(Box::new(vector.clone()))?;
             prometheus::Result::Ok(vector)
         };
-        let gauges = |name: &str, help: &str| {
-            let vector = GaugeVec::new(Opts::new(name, help), &["output"])?;
+        let gauges = |label: &str, name: &str, help: &str| {
+            let vector = GaugeVec::new(Opts::new(name, help), &[label])?;
             registry.register(Box::new(vector.clone()))?;
             prometheus::Result::Ok(vector)
         };
-        let int_gauges = |name: &str, help: &str| {
-            let vector = IntGaugeVec::new(Opts::new(name, help), &["output"])?;
+        let int_gauges = |label: &str, name: &str, help: &str| {
+            let vector = IntGaugeVec::new(Opts::new(name, help), &[label])?;
             registry.register(Box::new(vector.clone()))?;
             prometheus::Result::Ok(vector)
         };
@@ -135,12 +142,41 @@ impl Metrics {
             )?,
             events: counters("falcosecurity_falcosidekick_falco_events_total", "Alerts accepted", &labels)?,
             refused: counters("falco_hub_refused_total", "Alerts not accepted, by reason", &["reason"])?,
-            queue: int_gauges("falco_hub_output_queue", "Alerts that wait for an output")?,
-            oldest: gauges("falco_hub_output_oldest_seconds", "Age of the oldest alert that waits for an output")?,
-            last_success: gauges("falco_hub_output_last_success_seconds", "Time of the last delivery, since 1970")?,
-            up: int_gauges("falco_hub_output_up", "1 when the last attempt found the output working")?,
-            held: int_gauges("falco_hub_output_held", "Alerts of an output that are put aside and tried again")?,
-            dead_letters: int_gauges("falco_hub_output_dead_letters", "Alerts that an output did not get")?,
+            taken: counters("falco_hub_input_alerts_total", "Alerts taken from a broker and kept", &["input"])?,
+            repeated: counters(
+                "falco_hub_input_repeated_total",
+                "Alerts not kept again because their uuid was there; requests: with an Idempotency-Key over HTTP",
+                &["input"],
+            )?,
+            input_rejected: counters(
+                "falco_hub_input_rejected_total",
+                "Messages of a broker that were no alerts, by reason",
+                &["input", "reason"],
+            )?,
+            input_up: int_gauges("input", "falco_hub_input_up", "1 when the last attempt found the broker working")?,
+            input_last_success: gauges(
+                "input",
+                "falco_hub_input_last_success_seconds",
+                "Time alerts of a broker were last kept, since 1970",
+            )?,
+            queue: int_gauges("output", "falco_hub_output_queue", "Alerts that wait for an output")?,
+            oldest: gauges(
+                "output",
+                "falco_hub_output_oldest_seconds",
+                "Age of the oldest alert that waits for an output",
+            )?,
+            last_success: gauges(
+                "output",
+                "falco_hub_output_last_success_seconds",
+                "Time of the last delivery, since 1970",
+            )?,
+            up: int_gauges("output", "falco_hub_output_up", "1 when the last attempt found the output working")?,
+            held: int_gauges(
+                "output",
+                "falco_hub_output_held",
+                "Alerts of an output that are put aside and tried again",
+            )?,
+            dead_letters: int_gauges("output", "falco_hub_output_dead_letters", "Alerts that an output did not get")?,
             used: int_gauge("falco_hub_spool_bytes", "Size of the database in use")?,
             limit: int_gauge("falco_hub_spool_limit_bytes", "Size at which delivered alerts are removed")?,
             full: int_gauge("falco_hub_spool_full", "1 when new alerts are refused because nothing may be removed")?,
@@ -170,10 +206,11 @@ impl Metrics {
         self.counts.iter().for_each(|to| to.count(name, tags));
     }
 
-    pub fn accepted(&self, alert: &Alert) {
-        self.inputs.with_label_values(&["requests", "accepted"]).inc();
+    /// `source`: [`REQUESTS`], or the kind of broker.
+    pub fn accepted(&self, source: &str, alert: &Alert) {
+        self.inputs.with_label_values(&[source, "accepted"]).inc();
         self.count("total", &[]);
-        self.count("inputs.requests.accepted", &[]);
+        self.count(&format!("inputs.{source}.accepted"), &[]);
         self.count("falco.accepted", &[("priority", alert.priority.name())]);
         self.counts.iter().for_each(|to| to.alert(alert));
         let field = |name: &str| alert.field(name).unwrap_or_default().to_owned();
@@ -204,11 +241,29 @@ impl Metrics {
     }
 
     /// `reason`: one word.
-    pub fn rejected(&self, reason: &str) {
-        self.inputs.with_label_values(&["requests", "rejected"]).inc();
+    pub fn rejected(&self, source: &str, reason: &str) {
+        self.inputs.with_label_values(&[source, "rejected"]).inc();
         self.refused.with_label_values(&[reason]).inc();
         self.count("total", &[]);
-        self.count("inputs.requests.rejected", &[("error", if reason == "empty" { "nobody" } else { "invalidjson" })]);
+        self.count(
+            &format!("inputs.{source}.rejected"),
+            &[("error", if reason == "empty" { "nobody" } else { "invalidjson" })],
+        );
+    }
+
+    /// What became of messages that an input took, or of requests that repeat an alert.
+    pub fn taken(&self, input: &str, kept: usize, repeated: usize) {
+        for (counter, number) in [(&self.taken, kept), (&self.repeated, repeated)] {
+            // A series begins with the first.
+            if number > 0 {
+                counter.with_label_values(&[input]).inc_by(number as u64);
+            }
+        }
+    }
+
+    /// A message of an input that was no alert.
+    pub fn input_rejected(&self, input: &str, reason: &str) {
+        self.input_rejected.with_label_values(&[input, reason]).inc();
     }
 
     /// One attempt to deliver one alert.
@@ -244,7 +299,7 @@ mod tests {
         let mut alert = Alert::test();
         for i in 0..SERIES_MAX + 50 {
             alert.hostname = format!("h{i}");
-            metrics.accepted(&alert);
+            metrics.accepted(REQUESTS, &alert);
         }
         let text = metrics.text();
         let series = text.lines().filter(|line| line.starts_with("falcosecurity_falcosidekick_falco_events_total"));

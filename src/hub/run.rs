@@ -2,13 +2,14 @@
 //!
 //! Invariant: it starts as a whole or not at all; an output that cannot be reached is no reason not to start.
 
-use super::config::{Config, Instance, Problem, Section};
+use super::config::{self, Config, Instance, Problem, Section};
 use super::enrich::Enrich;
 use super::forward::worker::{Policy, Route, Shared, Status, Target, Worker};
 use super::forward::{Context, Forward, Work};
 use super::grpc;
+use super::input::kind::{self, Take};
 use super::input::listen::{self, Listener, Paths, Spoken};
-use super::input::{Input, MEMORY, router};
+use super::input::{Input, MEMORY, router, worker};
 use super::metrics::{Counts, Metrics};
 use super::spool::users::Role;
 use super::spool::{Limits, Spool, SpoolError};
@@ -69,6 +70,22 @@ pub fn outputs(config: &Config, tls: &Arc<Tls>) -> Result<Outputs, Vec<Problem>>
     if problems.is_empty() { Ok(outputs) } else { Err(problems) }
 }
 
+/// An input of a configuration, ready to be used.
+pub type Broker = (config::Input, Box<dyn Take>);
+
+/// Makes the inputs; says all that is wrong with any of them.
+pub fn inputs(config: &Config, tls: &Arc<Tls>) -> Result<Vec<Broker>, Vec<Problem>> {
+    let (mut inputs, mut problems) = (Vec::new(), Vec::new());
+    for input in &config.inputs {
+        let context = kind::Context { name: &input.name, settings: &input.settings, core: &config.core, tls };
+        match (input.kind.make)(&context) {
+            Ok(broker) => inputs.push((input.clone(), broker)),
+            Err(error) => problems.push(problem(&input.name, error)),
+        }
+    }
+    if problems.is_empty() { Ok(inputs) } else { Err(problems) }
+}
+
 /// Where alerts are kept: what the configuration says, else systemd's state directory, else the default.
 pub fn directory(config: &Config) -> PathBuf {
     directory_of(&config.core)
@@ -118,6 +135,7 @@ impl Hub {
         let core = &config.core;
         let tls = Tls::new(core);
         let made = outputs(config, &tls).map_err(StartError::Config)?;
+        let brokers = inputs(config, &tls).map_err(StartError::Config)?;
         let enrich = Enrich::new(core).map_err(StartError::Config)?;
         let shared_store = shared_store(core, &tls).map_err(StartError::Config)?;
         let bound = bind(config).await?;
@@ -167,16 +185,31 @@ impl Hub {
         }
         let enabled: Vec<_> = config.instances.iter().map(|instance| instance.name.as_str()).collect();
         tracing::info!("Enabled Outputs: [{}]", enabled.join(" "));
+        for config::Input { name, kind, .. } in &config.inputs {
+            tracing::info!(input = name, "takes alerts from {}", kind.label);
+        }
 
+        let (mut taking, mut inputs) = (Vec::new(), Vec::new());
+        for (input, broker) in brokers {
+            let status = worker::Status { name: input.name, kind: input.kind.name, ..worker::Status::default() };
+            let status = Arc::new(Mutex::new(status));
+            inputs.push(status.clone());
+            taking.push((input.kind, broker, status));
+        }
         let input = Arc::new(Input {
             spool: spool.clone(),
             enrich,
             metrics: metrics.clone(),
             outputs: shared.clone(),
+            inputs,
             token: core.text("hub.token").to_owned(),
             memory: Semaphore::new(MEMORY),
             body_max: usize::try_from(core.int("hub.maxbody")).unwrap_or(0),
         });
+        for (kind, broker, status) in taking {
+            let worker = worker::Worker::new(kind, broker, input.clone(), Policy::new(core), status, stopped.clone());
+            workers.push(tokio::spawn(worker.run()));
+        }
         let router = router(input.clone());
         let (mut addresses, mut listeners) = (Vec::new(), Vec::new());
         for (listener, paths) in bound {

@@ -16,12 +16,12 @@ pub fn quick() -> Value {
     json!({"retrymin": "50ms", "retrymax": "200ms"})
 }
 
-fn post(hub: &Hub, numbers: std::ops::Range<usize>) {
+pub fn post(hub: &Hub, numbers: std::ops::Range<usize>) {
     let batch: Vec<_> = numbers.map(alert).collect();
     assert_eq!(hub.post("/", &Value::Array(batch).to_string()).expect("answered").0, 200);
 }
 
-fn listens(port: u16) -> bool {
+pub fn listens(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
@@ -134,31 +134,46 @@ impl Drop for PortMapper {
     }
 }
 
+/// A RabbitMQ that keeps its files in a directory.
+pub struct RabbitMq {
+    pub process: Process,
+    _mapper: PortMapper,
+}
+
+impl RabbitMq {
+    /// Starts it; it listens on `port` after a while.
+    pub fn start(directory: &Path, port: u16) -> Option<RabbitMq> {
+        let path = |name: &str| directory.join(name).display().to_string();
+        let (mapper, distribution) = (free_port(), free_port());
+        let server = Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
+        std::fs::write(path("rabbitmq.conf"), format!("listeners.tcp.local = 127.0.0.1:{port}\n")).expect("written");
+        std::fs::write(path("plugins"), "[].\n").expect("written");
+        let variables = vec![
+            ("HOME", path("")),
+            ("ERL_EPMD_PORT", mapper.to_string()),
+            ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
+            ("RABBITMQ_NODENAME", "falco@localhost".to_owned()),
+            ("RABBITMQ_DIST_PORT", distribution.to_string()),
+            ("RABBITMQ_MNESIA_BASE", path("mnesia")),
+            ("RABBITMQ_LOG_BASE", path("log")),
+            ("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf")),
+            ("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins")),
+            // Without it a shell stands between us and the server.
+            ("RABBITMQ_ALLOW_INPUT", "1".to_owned()),
+            ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-noinput +sbwt none".to_owned()),
+        ];
+        let started = Process::start_with(server.to_str().expect("UTF-8"), &[], &variables, &directory.join("out"));
+        // Made first, so that a server that cannot be had leaves none behind.
+        let mapper = PortMapper(mapper);
+        Some(RabbitMq { process: started?, _mapper: mapper })
+    }
+}
+
 #[test]
 fn rabbitmq_confirms_each_message() {
     let directory = tempfile::tempdir().expect("directory");
-    let path = |name: &str| directory.path().join(name).display().to_string();
-    let (port, mapper, distribution) = (free_port(), free_port(), free_port());
-    let server = Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
-    std::fs::write(path("rabbitmq.conf"), format!("listeners.tcp.local = 127.0.0.1:{port}\n")).expect("written");
-    std::fs::write(path("plugins"), "[].\n").expect("written");
-    let variables = vec![
-        ("HOME", path("")),
-        ("ERL_EPMD_PORT", mapper.to_string()),
-        ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
-        ("RABBITMQ_NODENAME", "falco@localhost".to_owned()),
-        ("RABBITMQ_DIST_PORT", distribution.to_string()),
-        ("RABBITMQ_MNESIA_BASE", path("mnesia")),
-        ("RABBITMQ_LOG_BASE", path("log")),
-        ("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf")),
-        ("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins")),
-        // Without it a shell stands between us and the server.
-        ("RABBITMQ_ALLOW_INPUT", "1".to_owned()),
-        ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-noinput +sbwt none".to_owned()),
-    ];
-    let _mapper = PortMapper(mapper);
-    let started = Process::start_with(server.to_str().expect("UTF-8"), &[], &variables, &directory.path().join("out"));
-    let Some(_server) = started else { return };
+    let port = free_port();
+    let Some(_server) = RabbitMq::start(directory.path(), port) else { return };
     let hub = Hub::started(&json!({
         "hub": quick(), "rabbitmq": {"url": format!("amqp://guest:guest@127.0.0.1:{port}/"), "queue": "falco"},
     }));

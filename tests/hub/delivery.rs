@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How many alerts; more with FALCO_HUB_ALERTS.
-fn alerts() -> usize {
+pub fn alerts() -> usize {
     std::env::var("FALCO_HUB_ALERTS").ok().and_then(|n| n.parse().ok()).unwrap_or(4000)
 }
 
-fn redis(directory: &Path, port: u16) -> Option<Process> {
+pub fn redis(directory: &Path, port: u16) -> Option<Process> {
     let port = port.to_string();
     let directory_text = directory.to_str().expect("UTF-8");
     // What Redis acknowledges survives its being killed, as in the hub.

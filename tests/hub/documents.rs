@@ -4,8 +4,10 @@
 use clap::CommandFactory;
 use falco_sensor::hub::command::{Options, type_name};
 use falco_sensor::hub::config::all_keys;
+use falco_sensor::hub::config::keys::Key;
 use falco_sensor::hub::config::keys::variable;
 use falco_sensor::hub::forward::{KINDS, Work};
+use falco_sensor::hub::input::kind;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -26,12 +28,35 @@ fn configuration_keys() {
          | key | environment | type | default | meaning |\n|---|---|---|---|---|\n",
     );
     for (path, key) in all_keys() {
-        let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
-        let meaning = key.meaning.replace('|', "\\|").replace('<', "\\<");
-        let kind = type_name(key.kind);
-        let _ = writeln!(text, "| `{path}` | `{}` | {kind} | {default} | {meaning} |", variable(&path));
+        let _ = writeln!(text, "| `{path}` | `{}` | {} |", variable(&path), cells(key));
     }
     compare("docs/hub-configuration.md", &text);
+}
+
+/// Type, default and meaning.
+fn cells(key: &Key) -> String {
+    let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
+    let meaning = key.meaning.replace('|', "\\|").replace('<', "\\<");
+    format!("{} | {default} | {meaning}", type_name(key.kind))
+}
+
+#[test]
+fn inputs() {
+    let mut text = String::from(
+        "# Inputs of falco-hub\n\nWritten by `tests/hub/documents.rs` from the table in `src/hub/input/kind.rs`. Brokers that \
+         alerts are taken from stand in the list `inputs`, each with its `kind`, a `name`, and these keys, which have no environment \
+         variables. What becomes of an alert is told in [hub.md](hub.md#alerts-out-of-brokers).\n",
+    );
+    for kind in kind::KINDS {
+        let required: Vec<_> = kind.required.iter().map(|key| format!("`{key}`")).collect();
+        let (name, required) = (kind.name, required.join(", "));
+        let _ = writeln!(text, "\n## {name}\n\n{} Needed: {required}.\n", kind.meaning);
+        text.push_str("| key | type | default | meaning |\n|---|---|---|---|\n");
+        for key in kind.keys.iter().flat_map(|table| table.iter()) {
+            let _ = writeln!(text, "| `{}` | {} |", key.name, cells(key));
+        }
+    }
+    compare("docs/hub-inputs.md", &text);
 }
 
 #[test]

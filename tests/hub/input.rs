@@ -125,6 +125,45 @@ fn a_socket_of_the_service_manager() {
     web.wait_for(2);
 }
 
+/// What a hub sends on keeps its uuid, and is not there twice however often it comes.
+#[test]
+fn an_idempotency_key_is_the_uuid() {
+    let central = Hub::started(&json!({"customfields": {"hub": "central"}, "customtags": ["seen"]}));
+    let near = Hub::started(&json!({
+        "webhook": {"address": format!("http://127.0.0.1:{}/", central.port)}, "customtags": ["seen"],
+        "customfields": {"hub": "near"},
+    }));
+    let mut one = alert(1);
+    one["uuid"] = json!("11111111-2222-4333-8444-555555555555");
+    assert_eq!(near.post("/", &one.to_string()).expect("answered").0, 200);
+    wait_until("it is there", Duration::from_secs(20), || central.kept().len() == 1);
+    let (sent, kept) = (near.kept().remove(0), central.kept().remove(0));
+    assert_ne!(sent["uuid"], one["uuid"], "a body alone says nothing over HTTP, as with Falcosidekick");
+    assert_eq!(kept["uuid"], sent["uuid"]);
+    assert_eq!((&sent["output_fields"]["hub"], &kept["output_fields"]["hub"]), (&json!("near"), &json!("central")));
+    assert_eq!((&kept["tags"], &kept["hostname"]), (&json!(["a", "b", "seen"]), &json!("host")));
+    let post = |key: &str, body: &Value| {
+        let stream = TcpStream::connect(central.address()).expect("connected");
+        let headers = [("Idempotency-Key", key)];
+        request(stream, "POST", "/", &headers, &body.to_string()).expect("answered")
+    };
+    let uuid = sent["uuid"].as_str().expect("a text").to_owned();
+    for key in [uuid.as_str(), &uuid.to_uppercase(), &uuid.replace('-', "")] {
+        assert_eq!(post(key, &alert(2)), (200, String::new()));
+    }
+    assert_eq!(central.kept(), [kept]);
+    assert_eq!(central.metrics()["falco_hub_input_repeated_total{input=\"requests\"}"], 3.0);
+    assert_eq!(
+        central.metrics()["falcosecurity_falcosidekick_inputs_total{source=\"requests\",status=\"accepted\"}"],
+        1.0
+    );
+    // A key that is no uuid says nothing; of several alerts it cannot be said which it is of.
+    for (key, body) in [("x", alert(3)), (uuid.as_str(), json!([alert(3), alert(3)]))] {
+        assert_eq!((post(key, &body).0, post(key, &body).0), (200, 200));
+    }
+    assert_eq!(central.kept().len(), 7);
+}
+
 #[test]
 fn the_token() {
     let hub = Hub::started(&json!({"hub": {"token": "s3cret"}}));
@@ -248,6 +287,12 @@ fn the_command_line() {
     assert!(ok && out.contains("outputs: slack"), "{out}");
     let (ok, _, err) = run(&["config", "check"], &[("TEMPLATEDFIELDS", "a:{{ nosuch }}")]);
     assert!(!ok && err.contains("templatedfields.a: there is no function 'nosuch'"), "{err}");
+    let (ok, out, _) = run(&["inputs", "list"], &[]);
+    assert!(ok && out.lines().count() == 4 && out.contains("\nnats "), "{out}");
+    let (ok, out, _) = run(&["inputs", "describe", "Redis"], &[]);
+    assert!(ok && out.contains("\nkey\n    [text] name of the list (default: falco)\n"), "{out}");
+    let (ok, _, err) = run(&["inputs", "describe", "slack"], &[]);
+    assert!(!ok && err.contains("there is no input 'slack'"), "{err}");
     let (ok, out, _) = run(&["outputs", "describe", "slack"], &[]);
     assert!(ok && out.contains("SLACK_WEBHOOKURL"), "{out}");
     let web = Receiver::http(Mode::Up);

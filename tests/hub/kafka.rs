@@ -490,7 +490,7 @@ fn what_is_wrong_is_told_at_the_start() {
 }
 
 /// kcat with brokers in it, which reads what they get; its addresses. A line: partition, checked value.
-fn kcat(directory: &Path) -> Option<(Process, String)> {
+pub fn kcat(directory: &Path) -> Option<(Process, String)> {
     if Command::new("kcat").arg("-V").output().is_err() {
         println!("skipped: kcat is not installed (scripts/deps hub)");
         return None;

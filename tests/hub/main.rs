@@ -12,6 +12,7 @@ mod falco_grpc;
 mod functions;
 mod grpc;
 mod input;
+mod inputs;
 mod kafka;
 mod outputs;
 mod page;

@@ -159,9 +159,32 @@ impl Hub {
 
     /// What `/readyz` says of an output.
     pub fn output(&self, name: &str) -> Value {
+        self.state("outputs", name)
+    }
+
+    /// What `/readyz` says of an input.
+    pub fn input(&self, name: &str) -> Value {
+        self.state("inputs", name)
+    }
+
+    fn state(&self, list: &str, name: &str) -> Value {
         let all: Value = serde_json::from_str(&self.get("/readyz").1).expect("JSON");
-        let outputs = all["outputs"].as_array().expect("a list");
-        outputs.iter().find(|output| output["name"] == name).cloned().unwrap_or(Value::Null)
+        let list = all[list].as_array().expect("a list");
+        list.iter().find(|item| item["name"] == name).cloned().unwrap_or(Value::Null)
+    }
+
+    /// The alerts that are in its database, in their order.
+    pub fn kept(&self) -> Vec<Value> {
+        let path = self.directory.path().join("data/alerts.db");
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+            let database = rusqlite::Connection::open_with_flags(&path, flags)?;
+            database.busy_timeout(Duration::from_secs(10))?;
+            database.prepare("SELECT body FROM alerts ORDER BY seq")?.query_map([], |row| row.get(0))?.collect()
+        };
+        // It is made by the hub, in its time.
+        let bodies = read().unwrap_or_default();
+        bodies.iter().map(|body| serde_json::from_str(body).expect("JSON")).collect()
     }
 }
 

@@ -56,6 +56,13 @@ fn rsyslog_over_tcp_and_udp() {
     assert!(lines("udp.log").contains(" Falco: CEF:0|Falcosecurity|Falco|1.0|Falco Event|Numbered|6|uuid="));
 }
 
+/// A NATS server with JetStream.
+pub fn nats(directory: &std::path::Path, port: u16) -> Option<Process> {
+    let (text, store) = (port.to_string(), directory.join("js"));
+    let arguments = ["-a", "127.0.0.1", "-p", &text, "-js", "-sd", store.to_str().expect("UTF-8")];
+    Process::start("nats-server", &arguments, &directory.join("log"))
+}
+
 fn redis(port: u16, arguments: &[&str], log: &std::path::Path) -> Option<Process> {
     let port_text = port.to_string();
     let all = [&["--port", port_text.as_str(), "--bind", "127.0.0.1", "--save", ""], arguments].concat();
@@ -64,7 +71,7 @@ fn redis(port: u16, arguments: &[&str], log: &std::path::Path) -> Option<Process
     Some(server)
 }
 
-fn redis_ask(port: u16, commands: &str) -> String {
+pub fn redis_ask(port: u16, commands: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");
     stream.write_all(format!("{commands}QUIT\r\n").as_bytes()).expect("sent");
     let mut answer = String::new();
@@ -102,10 +109,7 @@ fn redis_with_a_password_as_list_and_hash() {
 fn nats_and_its_streams() {
     let directory = tempfile::tempdir().expect("directory");
     let port = free_port();
-    let text = port.to_string();
-    let store = directory.path().join("js");
-    let arguments = ["-a", "127.0.0.1", "-p", &text, "-js", "-sd", store.to_str().expect("UTF-8")];
-    let Some(_server) = Process::start("nats-server", &arguments, &directory.path().join("log")) else { return };
+    let Some(_server) = nats(directory.path(), port) else { return };
     wait_until("nats", SOON, || TcpStream::connect(("127.0.0.1", port)).is_ok());
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");
     stream.set_read_timeout(Some(SOON)).expect("timeout");

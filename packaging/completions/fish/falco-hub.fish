@@ -31,6 +31,7 @@ complete -c falco-hub -n "__fish_falco_hub_needs_command" -s h -l help -d 'Print
 complete -c falco-hub -n "__fish_falco_hub_needs_command" -f -a "run" -d 'Runs the hub; so it does without a command'
 complete -c falco-hub -n "__fish_falco_hub_needs_command" -f -a "config" -d 'About the configuration'
 complete -c falco-hub -n "__fish_falco_hub_needs_command" -f -a "outputs" -d 'About outputs'
+complete -c falco-hub -n "__fish_falco_hub_needs_command" -f -a "inputs" -d 'About brokers that alerts are taken from'
 complete -c falco-hub -n "__fish_falco_hub_needs_command" -f -a "dead-letters" -d 'About alerts that an output did not get'
 complete -c falco-hub -n "__fish_falco_hub_needs_command" -f -a "users" -d 'About those who may use the page'
 complete -c falco-hub -n "__fish_falco_hub_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -72,6 +73,21 @@ complete -c falco-hub -n "__fish_falco_hub_using_subcommand outputs; and __fish_
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand outputs; and __fish_seen_subcommand_from help" -f -a "describe" -d 'Prints the keys of a kind'
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand outputs; and __fish_seen_subcommand_from help" -f -a "test" -d 'Sends a test alert to one configured output and says what it answered'
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand outputs; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and not __fish_seen_subcommand_from list describe help" -s c -l config-file -d 'Configuration: a file of Falcosidekick' -r -F
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and not __fish_seen_subcommand_from list describe help" -s o -d 'Sets a key of the configuration; wins over the environment and the file' -r
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and not __fish_seen_subcommand_from list describe help" -s h -l help -d 'Print help'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and not __fish_seen_subcommand_from list describe help" -f -a "list" -d 'Prints every kind of input'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and not __fish_seen_subcommand_from list describe help" -f -a "describe" -d 'Prints the keys of a kind'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and not __fish_seen_subcommand_from list describe help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and __fish_seen_subcommand_from list" -s c -l config-file -d 'Configuration: a file of Falcosidekick' -r -F
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and __fish_seen_subcommand_from list" -s o -d 'Sets a key of the configuration; wins over the environment and the file' -r
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and __fish_seen_subcommand_from describe" -s c -l config-file -d 'Configuration: a file of Falcosidekick' -r -F
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and __fish_seen_subcommand_from describe" -s o -d 'Sets a key of the configuration; wins over the environment and the file' -r
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and __fish_seen_subcommand_from describe" -s h -l help -d 'Print help'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and __fish_seen_subcommand_from help" -f -a "list" -d 'Prints every kind of input'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and __fish_seen_subcommand_from help" -f -a "describe" -d 'Prints the keys of a kind'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand inputs; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand dead-letters; and not __fish_seen_subcommand_from list retry help" -s c -l config-file -d 'Configuration: a file of Falcosidekick' -r -F
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand dead-letters; and not __fish_seen_subcommand_from list retry help" -s o -d 'Sets a key of the configuration; wins over the environment and the file' -r
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand dead-letters; and not __fish_seen_subcommand_from list retry help" -s h -l help -d 'Print help'
@@ -109,17 +125,20 @@ complete -c falco-hub -n "__fish_falco_hub_using_subcommand users; and __fish_se
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand users; and __fish_seen_subcommand_from help" -f -a "set" -d 'Makes a user, or gives one a new role and password. The password is read from standard input, one line'
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand users; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Removes a user'
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand users; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and not __fish_seen_subcommand_from run config outputs dead-letters users help" -f -a "run" -d 'Runs the hub; so it does without a command'
-complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and not __fish_seen_subcommand_from run config outputs dead-letters users help" -f -a "config" -d 'About the configuration'
-complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and not __fish_seen_subcommand_from run config outputs dead-letters users help" -f -a "outputs" -d 'About outputs'
-complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and not __fish_seen_subcommand_from run config outputs dead-letters users help" -f -a "dead-letters" -d 'About alerts that an output did not get'
-complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and not __fish_seen_subcommand_from run config outputs dead-letters users help" -f -a "users" -d 'About those who may use the page'
-complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and not __fish_seen_subcommand_from run config outputs dead-letters users help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and not __fish_seen_subcommand_from run config outputs inputs dead-letters users help" -f -a "run" -d 'Runs the hub; so it does without a command'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and not __fish_seen_subcommand_from run config outputs inputs dead-letters users help" -f -a "config" -d 'About the configuration'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and not __fish_seen_subcommand_from run config outputs inputs dead-letters users help" -f -a "outputs" -d 'About outputs'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and not __fish_seen_subcommand_from run config outputs inputs dead-letters users help" -f -a "inputs" -d 'About brokers that alerts are taken from'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and not __fish_seen_subcommand_from run config outputs inputs dead-letters users help" -f -a "dead-letters" -d 'About alerts that an output did not get'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and not __fish_seen_subcommand_from run config outputs inputs dead-letters users help" -f -a "users" -d 'About those who may use the page'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and not __fish_seen_subcommand_from run config outputs inputs dead-letters users help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "check" -d 'Says what is wrong with the configuration; 0 when it can be run'
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "keys" -d 'Prints every key, its environment variable, type, default and meaning'
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and __fish_seen_subcommand_from outputs" -f -a "list" -d 'Prints every kind of output'
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and __fish_seen_subcommand_from outputs" -f -a "describe" -d 'Prints the keys of a kind'
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and __fish_seen_subcommand_from outputs" -f -a "test" -d 'Sends a test alert to one configured output and says what it answered'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and __fish_seen_subcommand_from inputs" -f -a "list" -d 'Prints every kind of input'
+complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and __fish_seen_subcommand_from inputs" -f -a "describe" -d 'Prints the keys of a kind'
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and __fish_seen_subcommand_from dead-letters" -f -a "list" -d 'Prints what outputs did not get, and why'
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and __fish_seen_subcommand_from dead-letters" -f -a "retry" -d 'Tries all of an output again'
 complete -c falco-hub -n "__fish_falco_hub_using_subcommand help; and __fish_seen_subcommand_from users" -f -a "list" -d 'Prints every user and role'

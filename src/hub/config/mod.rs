@@ -8,6 +8,8 @@ pub mod value;
 
 use super::alert::Priority;
 use super::forward::{KINDS, Kind, Work};
+use super::input::kind as input;
+use super::metrics::REQUESTS;
 use crate::rules::yaml::{self, Mark, Node, Yaml};
 use keys::{CORE, INSTANCE, Key, Type, variable};
 use std::collections::BTreeMap;
@@ -126,10 +128,20 @@ pub struct Instance {
     pub settings: Section,
 }
 
+/// One broker that alerts are taken from.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Unique among inputs.
+    pub name: String,
+    pub kind: &'static input::Kind,
+    pub settings: Section,
+}
+
 #[derive(Clone, Debug)]
 pub struct Config {
     pub core: Section,
     pub instances: Vec<Instance>,
+    pub inputs: Vec<Input>,
     pub warnings: Vec<Problem>,
 }
 
@@ -140,6 +152,16 @@ impl Config {
         labels.sort_unstable();
         labels.dedup();
         labels
+    }
+}
+
+/// What this hub is called: `hub.name`, or the host's name.
+pub fn hub_name(core: &Section) -> Result<String, String> {
+    match core.text("hub.name") {
+        "" => nix::unistd::gethostname()
+            .map(|name| name.to_string_lossy().into_owned())
+            .map_err(|error| format!("hub.name: the host's name is unknown ({error}): give one")),
+        name => Ok(name.to_owned()),
     }
 }
 
@@ -201,13 +223,14 @@ pub fn parse(text: &str, file: &str, sources: &Sources) -> Result<Config, Vec<Pr
     if let Some(list) = at(&root, "outputs") {
         reader.more_instances(list, &root, &mut instances);
     }
+    let inputs = at(&root, "inputs").map(|list| reader.inputs(list)).unwrap_or_default();
     reader.unknown_keys(&root, "");
     let left: Vec<_> = reader.options.keys().cloned().collect();
     for key in left.into_iter().filter(|key| !known(key)) {
         reader.problems.push(Problem { place: format!("-o {key}"), message: "there is no such key".to_owned() });
     }
     if reader.problems.is_empty() {
-        Ok(Config { core, instances, warnings: reader.warnings })
+        Ok(Config { core, instances, inputs, warnings: reader.warnings })
     } else {
         Err(reader.problems)
     }
@@ -248,6 +271,25 @@ fn blank(kind: Type, node: &Node) -> bool {
 
 fn known(path: &str) -> bool {
     all_keys().iter().any(|(known, _)| known == path)
+}
+
+/// What a kind has, for an item of a list.
+struct Form {
+    kind: &'static str,
+    tables: Vec<&'static [Key]>,
+    shared: &'static [Key],
+    required: &'static [&'static str],
+}
+
+impl Form {
+    /// The key of an item's name; `name` may be a key of the kind.
+    fn word(&self) -> &'static str {
+        if self.tables.iter().flat_map(|table| table.iter()).any(|key| key.name == "name") {
+            "instance"
+        } else {
+            "name"
+        }
+    }
 }
 
 struct Reader<'r> {
@@ -340,69 +382,107 @@ impl Reader<'_> {
         }
     }
 
+    /// The items of a list, and the text that each has as its kind.
+    fn items<'n>(&mut self, list: &str, node: &'n Node) -> Vec<(&'n Node, &'n str)> {
+        let Some(items) = node.sequence() else {
+            self.problem(node.mark, format!("{list}: a list of instances is wanted"));
+            return Vec::new();
+        };
+        items.iter().map(|item| (item, at(item, "kind").and_then(Node::text).unwrap_or_default())).collect()
+    }
+
+    fn no_kind(&mut self, list: &str, item: &Node, kind: &str) {
+        let message = match kind {
+            "" => format!("{list}: 'kind' is missing"),
+            name => format!("{list}: there is no kind '{name}'; 'falco-hub {list} list' shows them"),
+        };
+        self.problem(item.mark, message);
+    }
+
+    /// The name of an item.
+    fn named(&mut self, list: &str, item: &Node, form: &Form, taken: impl Fn(&str) -> bool) -> Option<String> {
+        let word = form.word();
+        let name = at(item, word).and_then(Node::text).unwrap_or_default().to_owned();
+        if name.is_empty() {
+            self.problem(item.mark, format!("{list}: an instance of '{}' needs '{word}', its name", form.kind));
+            return None;
+        }
+        if taken(&name) {
+            self.problem(item.mark, format!("{list}: the name '{name}' is taken: names must differ"));
+            return None;
+        }
+        Some(name)
+    }
+
+    /// The settings of an item called `name`.
+    fn item(&mut self, list: &str, item: &Node, name: &str, form: &Form, root: &Node) -> Section {
+        let mut settings = self.section(item, "", &form.tables, &[], false);
+        for key in form.shared {
+            // An instance may have its own; else it takes what all share.
+            let last = key.name.rsplit('.').next().unwrap_or(key.name);
+            let value = match at(item, last) {
+                Some(node) => self.value(key.name, Some(node), key, false),
+                None => self.value(key.name, at(root, key.name), key, true),
+            };
+            settings.values.insert(key.name, value);
+        }
+        for key in form.required.iter().filter(|key| !settings.is_set(key)) {
+            self.problem(item.mark, format!("{list}: '{name}' needs '{key}'"));
+        }
+        for (key, _) in item.mapping().unwrap_or_default() {
+            let text = key.text().unwrap_or_default().to_ascii_lowercase();
+            let mut names = form.tables.iter().flat_map(|t| t.iter()).chain(form.shared).map(|key| key.name);
+            let fits = |name: &str| name.split('.').next() == Some(&text) || name.rsplit('.').next() == Some(&text);
+            if text != "kind" && text != form.word() && !names.any(fits) {
+                self.warn(key.mark, format!("'{text}' is no key of '{}': it has no effect", form.kind));
+            }
+        }
+        settings
+    }
+
     /// `outputs`: further instances, each a map with `kind`, `name` and the keys of that kind.
     fn more_instances(&mut self, list: &Node, root: &Node, instances: &mut Vec<Instance>) {
-        let Some(items) = list.sequence() else {
-            return self.problem(list.mark, "outputs: a list of instances is wanted".to_owned());
-        };
-        for item in items {
-            let kind_name = at(item, "kind").and_then(Node::text).unwrap_or_default();
-            let Some(kind) = super::forward::kind(kind_name) else {
-                let message = match kind_name {
-                    "" => "outputs: 'kind' is missing".to_owned(),
-                    name => format!("outputs: there is no kind '{name}'; 'falco-hub outputs list' shows them"),
-                };
-                self.problem(item.mark, message);
+        for (item, word) in self.items("outputs", list) {
+            let Some(kind) = super::forward::kind(word) else {
+                self.no_kind("outputs", item, word);
                 continue;
             };
-            // `name` may be a key of the kind.
-            let word =
-                if kind.tables().into_iter().flatten().any(|key| key.name == "name") { "instance" } else { "name" };
-            let name = at(item, word).and_then(Node::text).unwrap_or_default().to_owned();
-            if name.is_empty() {
-                self.problem(item.mark, format!("outputs: an instance of '{}' needs '{word}', its name", kind.section));
-                continue;
-            }
-            if name == super::store::postgresql::NAME || instances.iter().any(|other| other.name == name) {
-                self.problem(item.mark, format!("outputs: the name '{name}' is taken: names must differ"));
-                continue;
-            }
+            let form = Form { kind: kind.section, tables: kind.tables(), shared: kind.shared, required: kind.required };
+            let taken =
+                |name: &str| name == super::store::postgresql::NAME || instances.iter().any(|other| other.name == name);
+            let Some(name) = self.named("outputs", item, &form, taken) else { continue };
             if let Work::Discontinued(why) = kind.work {
                 self.warn(item.mark, format!("{name} does nothing: {why}"));
                 continue;
             }
-            let mut settings = self.section(item, "", &kind.tables(), &[], false);
-            for key in kind.shared {
-                // An instance may have its own; else it takes what all share.
-                let last = key.name.rsplit('.').next().unwrap_or(key.name);
-                let value = match at(item, last) {
-                    Some(node) => self.value(key.name, Some(node), key, false),
-                    None => self.value(key.name, at(root, key.name), key, true),
-                };
-                settings.values.insert(key.name, value);
-            }
-            for key in kind.required.iter().filter(|key| !settings.is_set(key)) {
-                let message = format!("outputs: '{name}' needs '{key}'");
-                self.problem(item.mark, message);
-            }
-            for (key, _) in item.mapping().unwrap_or_default() {
-                let text = key.text().unwrap_or_default().to_ascii_lowercase();
-                let table = kind.tables();
-                let mut names = table.iter().flat_map(|t| t.iter()).chain(kind.shared).map(|key| key.name);
-                let fits = |name: &str| name.split('.').next() == Some(&text) || name.rsplit('.').next() == Some(&text);
-                if text != "kind" && text != word && !names.any(fits) {
-                    self.warn(key.mark, format!("'{text}' is no key of '{}': it has no effect", kind.section));
-                }
-            }
+            let settings = self.item("outputs", item, &name, &form, root);
             instances.push(Instance { name, kind, settings });
         }
+    }
+
+    /// `inputs`: brokers that alerts are taken from.
+    fn inputs(&mut self, list: &Node) -> Vec<Input> {
+        let mut inputs: Vec<Input> = Vec::new();
+        for (item, word) in self.items("inputs", list) {
+            let Some(kind) = input::kind(word) else {
+                self.no_kind("inputs", item, word);
+                continue;
+            };
+            let form = Form { kind: kind.name, tables: kind.keys.to_vec(), shared: &[], required: kind.required };
+            // What comes over HTTP has a name in the metrics.
+            let taken = |name: &str| name == REQUESTS || inputs.iter().any(|other| other.name == name);
+            let Some(name) = self.named("inputs", item, &form, taken) else { continue };
+            let settings = self.item("inputs", item, &name, &form, item);
+            inputs.push(Input { name, kind, settings });
+        }
+        inputs
     }
 
     fn unknown_keys(&mut self, node: &Node, path: &str) {
         let keys = all_keys();
         for (key, value) in node.mapping().unwrap_or_default() {
             let path = join(path, &key.text().unwrap_or_default().to_ascii_lowercase());
-            if path == "outputs" || keys.iter().any(|(known, _)| *known == path) {
+            if path == "outputs" || path == "inputs" || keys.iter().any(|(known, _)| *known == path) {
                 continue;
             }
             let inside = format!("{path}.");

@@ -56,6 +56,24 @@ fn several_instances_of_a_kind() {
 }
 
 #[test]
+fn inputs_are_a_list() {
+    let text = "inputs:\n- {kind: redis, name: a, address: h:1, key: k}\n- {kind: NATS, name: b, hostport: nats://h, stream: s}\n";
+    // Names are for all inputs; the environment is for none.
+    let config = read(text, &[("REDIS_KEY", "env"), ("INPUTS", "x")], &[]).expect("valid");
+    let found: Vec<_> = config.inputs.iter().map(|i| (i.name.as_str(), i.kind.name)).collect();
+    assert_eq!(found, [("a", "redis"), ("b", "nats")]);
+    assert_eq!((config.inputs[0].settings.text("key"), config.inputs[1].settings.text("durable")), ("k", "falco-hub"));
+    assert!(config.instances.is_empty() && config.warnings.is_empty());
+    let config = read("inputs: [{kind: redis, name: a, address: h:1, storagetype: list}]", &[], &[]).expect("valid");
+    assert_eq!(config.warnings[0].to_string(), "hub.yaml:1:47: 'storagetype' is no key of 'redis': it has no effect");
+    for kind in input::KINDS {
+        let keys: Vec<_> = kind.keys.iter().flat_map(|table| table.iter()).collect();
+        assert!(keys.iter().all(|key| value::default(key.kind, key.default).is_ok()), "{kind:?}");
+        assert!(kind.required.iter().all(|name| keys.iter().any(|key| key.name == *name)), "{kind:?}");
+    }
+}
+
+#[test]
 fn empty_values_are_as_absent() {
     let text = "listenport: ''\nslack: {webhookurl: http://x, outputformat: '', footer: '', checkcert: ''}\n";
     let config = read(text, &[("SLACK_USERNAME", "")], &[]).expect("valid");
@@ -80,6 +98,17 @@ fn mistakes_name_their_place() {
         (
             "outputs:\n- {kind: slack, webhookurl: http://x}",
             "hub.yaml:2:3: outputs: an instance of 'slack' needs 'name', its name",
+        ),
+        ("inputs: 1", "hub.yaml:1:9: inputs: a list of instances is wanted"),
+        (
+            "inputs:\n- {kind: slack, name: a}",
+            "hub.yaml:2:3: inputs: there is no kind 'slack'; 'falco-hub inputs list'",
+        ),
+        ("inputs:\n- {kind: redis, name: a}", "hub.yaml:2:3: inputs: 'a' needs 'address'"),
+        ("inputs:\n- {kind: rabbitmq, name: requests}", "hub.yaml:2:3: inputs: the name 'requests' is taken"),
+        (
+            "inputs:\n- {kind: redis, name: a, address: h:1,\n   database: x}",
+            "hub.yaml:3:14: database: 'x' is not a whole number",
         ),
         ("webhook:\n  match: {rulez: a}", "hub.yaml:2:11: webhook.match: 'rulez' is none of"),
     ] {

@@ -74,7 +74,7 @@ impl Policy {
     }
 
     /// Doubled with every attempt, and between half and all of it, so that outputs do not come in step.
-    fn pause(&self, attempts: u32) -> Duration {
+    pub fn pause(&self, attempts: u32) -> Duration {
         let doubled = self.retry_min.saturating_mul(1 << attempts.saturating_sub(1).min(20));
         doubled.min(self.retry_max).mul_f64(0.5 + fastrand::f64() / 2.0)
     }
@@ -171,7 +171,8 @@ pub struct Worker {
     looked: Instant,
 }
 
-fn went_down(times: u32) -> String {
+/// How often that was, where it is more than once.
+pub fn went_down(times: u32) -> String {
     if times > 1 { format!(", in which it went down {times} times") } else { String::new() }
 }
 

@@ -1,16 +1,23 @@
-//! Where alerts come in: Falcosidekick's HTTP interface, over TCP, TLS and a unix socket.
+//! Where alerts come in: Falcosidekick's HTTP interface, over TCP, TLS and a unix socket; and brokers.
 //!
-//! Also several alerts in one request: a JSON array, or lines with `Content-Type: application/x-ndjson`. Invariant:
-//! every request gets an answer that says what became of it, and an alert that was accepted is on disk.
+//! Brokers are in [`kind`], one file each, and [`worker`] takes from them; here is HTTP, and what both have in common. Over
+//! HTTP also several alerts in one request: a JSON array, or lines with `Content-Type: application/x-ndjson`. Invariant: every
+//! request gets an answer that says what became of it, and an alert that was accepted is on disk.
 
 mod authority;
+pub mod kafka;
+pub mod kind;
 pub mod listen;
+pub mod nats;
+pub mod rabbitmq;
+pub mod redis;
+pub mod worker;
 
 use super::alert::{Alert, Refused, decode, first_value};
-use super::enrich::Enrich;
+use super::enrich::{Enrich, identity};
 use super::forward::worker::Shared;
-use super::metrics::Metrics;
-use super::spool::{Spool, SpoolError};
+use super::metrics::{Metrics, REQUESTS};
+use super::spool::{Position, Spool, SpoolError};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
@@ -21,6 +28,7 @@ use serde_json::value::RawValue;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 /// What the handlers share.
 pub struct Input {
@@ -28,6 +36,8 @@ pub struct Input {
     pub enrich: Enrich,
     pub metrics: Arc<Metrics>,
     pub outputs: Vec<Shared>,
+    /// Those that take from brokers.
+    pub inputs: Vec<worker::Shared>,
     /// What senders must present; nothing when anybody may send.
     pub token: String,
     pub body_max: usize,
@@ -53,11 +63,34 @@ impl Input {
         allowed(self, &Method::POST, headers)?;
         let added: Added =
             serde_json::from_slice(body).map_err(|error| Rejected::invalid(&Refused::Json(error.to_string())))?;
-        match take(self, vec![decode(&added.event)]).await?.into_iter().next() {
+        match take(self, vec![decode(&added.event)], key(headers)).await?.into_iter().next() {
             None => Ok(()),
             Some((_, refused)) => Err(Rejected::invalid(&refused)),
         }
     }
+
+    /// Keeps completed alerts, and with them where the input is that took them: on disk when this returns. Says how many were there
+    /// already.
+    pub async fn keep(
+        &self,
+        source: &str,
+        alerts: Vec<Arc<Alert>>,
+        positions: Vec<Position>,
+    ) -> Result<usize, SpoolError> {
+        let repeated = self.spool.append_from(alerts.clone(), positions).await?;
+        let mut again = repeated.iter().peekable();
+        for (i, alert) in alerts.iter().enumerate() {
+            if again.next_if_eq(&&i).is_none() {
+                self.metrics.accepted(source, alert);
+            }
+        }
+        Ok(repeated.len())
+    }
+}
+
+/// The uuid that a sender knows its one alert by, as a hub's outputs over HTTP give it.
+fn key(headers: &HeaderMap) -> Option<Uuid> {
+    identity(headers.get("idempotency-key")?.to_str().ok()?)
 }
 
 pub fn router(input: Arc<Input>) -> Router {
@@ -89,14 +122,20 @@ async fn metrics(State(input): State<Arc<Input>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.text()).into_response()
 }
 
-/// 200 when the spool takes alerts and no output is down.
+/// 200 when the spool takes alerts and no output and no input is down.
 async fn ready(State(input): State<Arc<Input>>) -> Response {
     let full = input.spool.state().borrow().full;
     let outputs: Vec<_> =
         input.outputs.iter().map(|shared| shared.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect();
-    let ready = !full && outputs.iter().all(|output| output.up != Some(false));
+    let inputs: Vec<_> =
+        input.inputs.iter().map(|shared| shared.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect();
+    let up = outputs.iter().map(|output| output.up).chain(inputs.iter().map(|input| input.up));
+    let ready = !full && up.into_iter().all(|up| up != Some(false));
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json(status, serde_json::json!({"ready": ready, "spool_full": full, "outputs": outputs}).to_string())
+    json(
+        status,
+        serde_json::json!({"ready": ready, "spool_full": full, "outputs": outputs, "inputs": inputs}).to_string(),
+    )
 }
 
 /// Why a request was not accepted: the status, one word for the metrics, a sentence.
@@ -126,7 +165,7 @@ async fn test(State(input): State<Arc<Input>>, request: Request) -> Response {
     if let Err(rejected) = allowed(&input, request.method(), request.headers()) {
         return reject(&input, rejected);
     }
-    match take(&input, vec![Ok(Alert::test())]).await {
+    match take(&input, vec![Ok(Alert::test())], None).await {
         Ok(_) => StatusCode::OK.into_response(),
         Err(rejected) => reject(&input, rejected),
     }
@@ -151,7 +190,7 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 fn reject(input: &Input, Rejected(status, reason, text): Rejected) -> Response {
-    input.metrics.rejected(reason);
+    input.metrics.rejected(REQUESTS, reason);
     tracing::warn!(reason, "an alert was not accepted: {}", text.trim_end());
     let mut response = Rejected(status, reason, text).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -186,6 +225,7 @@ async fn alerts(State(input): State<Arc<Input>>, request: Request) -> Response {
 
 async fn accept(input: &Arc<Input>, request: Request) -> Result<Response, Rejected> {
     allowed(input, request.method(), request.headers())?;
+    let key = key(request.headers());
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let lines = kind.starts_with("application/x-ndjson") || kind.starts_with("application/jsonl");
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
@@ -210,7 +250,7 @@ async fn accept(input: &Arc<Input>, request: Request) -> Result<Response, Reject
             serde_json::from_str(value.get()).map_err(|error| Rejected::invalid(&Refused::Json(error.to_string())))?;
         return batch(input, values.into_iter().map(read).collect()).await;
     }
-    let refused = take(input, vec![read(value)]).await?;
+    let refused = take(input, vec![read(value)], key).await?;
     match refused.into_iter().next() {
         None => Ok(StatusCode::OK.into_response()),
         Some((_, refused)) => Err(Rejected::invalid(&refused)),
@@ -227,10 +267,10 @@ async fn batch(input: &Arc<Input>, alerts: Vec<Result<Alert, Refused>>) -> Resul
         return Err(Rejected(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text));
     }
     let number = alerts.len();
-    let refused = take(input, alerts).await?;
+    let refused = take(input, alerts, None).await?;
     let accepted = number - refused.len();
     for (at, refused) in &refused {
-        input.metrics.rejected("invalid");
+        input.metrics.rejected(REQUESTS, "invalid");
         tracing::warn!("alert {at} of a batch was not accepted: {refused}");
     }
     let rejected: Vec<_> =
@@ -239,19 +279,23 @@ async fn batch(input: &Arc<Input>, alerts: Vec<Result<Alert, Refused>>) -> Resul
     Ok(json(status, serde_json::json!({"accepted": accepted, "rejected": rejected}).to_string()))
 }
 
-/// Completes and keeps alerts. Returns those that were not accepted, by their position.
-async fn take(input: &Arc<Input>, alerts: Vec<Result<Alert, Refused>>) -> Result<Vec<(usize, Refused)>, Rejected> {
+/// Completes and keeps alerts, under a uuid where one is known. Returns those that were not accepted, by their position.
+async fn take(
+    input: &Arc<Input>,
+    alerts: Vec<Result<Alert, Refused>>,
+    known: Option<Uuid>,
+) -> Result<Vec<(usize, Refused)>, Rejected> {
     let mut kept = Vec::with_capacity(alerts.len());
     let mut refused = Vec::new();
     for (at, alert) in alerts.into_iter().enumerate() {
-        match alert.and_then(|mut alert| input.enrich.apply(&mut alert).map(|()| alert)) {
+        match alert.and_then(|mut alert| input.enrich.apply(&mut alert, known).map(|()| alert)) {
             Ok(alert) => kept.push(Arc::new(alert)),
             Err(why) => refused.push((at, why)),
         }
     }
     if !kept.is_empty() {
-        input.spool.append(kept.clone()).await?;
-        kept.iter().for_each(|alert| input.metrics.accepted(alert));
+        let repeated = input.keep(REQUESTS, kept, Vec::new()).await?;
+        input.metrics.taken(REQUESTS, 0, repeated);
     }
     Ok(refused)
 }

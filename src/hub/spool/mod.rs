@@ -12,7 +12,7 @@ mod writer;
 
 use crate::hub::alert::{self, Alert};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -118,11 +118,24 @@ pub struct HeldState {
     pub error: String,
 }
 
+/// How far an input is in a broker that does not remember it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub input: String,
+    pub place: String,
+    /// The first that was not taken.
+    pub next: i64,
+}
+
 type Write = Box<dyn FnOnce(&Connection) -> rusqlite::Result<usize> + Send>;
 type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 
 enum Command {
-    Append(Vec<Arc<Alert>>, Reply<()>),
+    Append {
+        alerts: Vec<Arc<Alert>>,
+        positions: Vec<Position>,
+        reply: Reply<Vec<usize>>,
+    },
     /// The output has settled everything up to there, `held` aside.
     Cursor {
         output: String,
@@ -204,9 +217,30 @@ impl Spool {
         answer.await.map_err(|_| SpoolError::NotWritten)?
     }
 
-    /// Keeps alerts, all or none. They are on disk when this returns.
-    pub async fn append(&self, alerts: Vec<Arc<Alert>>) -> Result<(), SpoolError> {
-        self.ask(|reply| Command::Append(alerts, reply)).await
+    /// Keeps alerts, all or none. They are on disk when this returns. Those whose uuid the database has already are not kept
+    /// again: which of `alerts` these are is returned.
+    pub async fn append(&self, alerts: Vec<Arc<Alert>>) -> Result<Vec<usize>, SpoolError> {
+        self.append_from(alerts, Vec::new()).await
+    }
+
+    /// The same, and where the input is that took them: both or neither are on disk.
+    pub async fn append_from(
+        &self,
+        alerts: Vec<Arc<Alert>>,
+        positions: Vec<Position>,
+    ) -> Result<Vec<usize>, SpoolError> {
+        self.ask(|reply| Command::Append { alerts, positions, reply }).await
+    }
+
+    /// Where an input is, by place.
+    pub async fn positions(self: &Arc<Self>, input: &str) -> Result<BTreeMap<String, i64>, SpoolError> {
+        let input = input.to_owned();
+        self.with_reader(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT place, next FROM positions WHERE input = ?1")?;
+            let rows = statement.query_map([input], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
     }
 
     /// Alerts after `after`, in order.

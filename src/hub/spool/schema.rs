@@ -93,6 +93,14 @@ const MIGRATIONS: &[&str] = &["
         DELETE FROM counts WHERE alerts <= 0 AND label = old.label AND (width, interval) IN
             (SELECT width, old.time / width - (old.time % width < 0) FROM widths);
     END;
+", "
+    -- How far an input is in a broker that does not remember it. Written with the alerts that it took.
+    CREATE TABLE positions (
+        input TEXT NOT NULL,
+        place TEXT NOT NULL,        -- what the broker calls it: topic/partition
+        next INTEGER NOT NULL,      -- the first that was not taken
+        PRIMARY KEY (input, place)
+    ) WITHOUT ROWID;
 "];
 
 fn pragmas(connection: &Connection) -> rusqlite::Result<()> {

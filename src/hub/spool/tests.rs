@@ -73,7 +73,7 @@ async fn only_what_every_output_settled_is_removed() {
     let refused = loop {
         let alerts = (0..100).map(|i| alert("r", &format!("{i} {}", "x".repeat(500)))).collect();
         match spool.append(alerts).await {
-            Ok(()) => kept += 100,
+            Ok(_) => kept += 100,
             Err(error) => break error,
         }
         assert!(kept < 10_000, "the size bounds it");
@@ -111,4 +111,22 @@ async fn retention_by_age() {
     assert!(gone.is_ok(), "the first two go, the third is not settled");
     assert_eq!(spool.state().borrow().dead_letters_removed, 1);
     assert_eq!(count(&spool).await, 1);
+}
+
+#[tokio::test]
+async fn a_uuid_is_kept_once_and_positions_with_it() {
+    let directory = tempfile::tempdir().expect("directory");
+    let position = |next| Position { input: "in".to_owned(), place: "t/0".to_owned(), next };
+    {
+        let spool = Spool::open(directory.path(), limits(&[])).expect("opens");
+        let (one, two) = (alert("r", "one"), alert("r", "two"));
+        let alerts = vec![one.clone(), one.clone(), two.clone()];
+        assert_eq!(spool.append_from(alerts, vec![position(3)]).await.expect("kept"), [1]);
+        assert_eq!(spool.append(vec![two, alert("r", "three"), one]).await.expect("kept"), [0, 2]);
+    }
+    let spool = Spool::open(directory.path(), limits(&[])).expect("opens");
+    assert_eq!(spool.read(0, 10).await.expect("read").len(), 3);
+    assert_eq!(spool.append_from(Vec::new(), vec![position(4)]).await.expect("kept"), [0; 0]);
+    assert_eq!(spool.positions("in").await.expect("read"), [("t/0".to_owned(), 4)].into());
+    assert!(spool.positions("other").await.expect("read").is_empty());
 }

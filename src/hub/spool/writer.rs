@@ -3,7 +3,7 @@
 //! It takes what waits, up to a bound, puts it into one transaction, commits, and only then answers. It also removes
 //! alerts when they are too old or too many. Invariant: nobody is answered before the commit.
 
-use super::{Command, Limits, RECENT, Reply, SpoolError, State, Stored, now};
+use super::{Command, Limits, Position, RECENT, Reply, SpoolError, State, Stored, now};
 use crate::hub::alert::Alert;
 use crate::hub::store::{Label, words};
 use rusqlite::{Connection, params};
@@ -112,7 +112,7 @@ impl Writer {
         for command in commands {
             match &command {
                 Command::Flush(_) | Command::Tidy => {}
-                Command::Append(..) if self.state.full => {}
+                Command::Append { .. } if self.state.full => {}
                 _ if !open => {
                     self.connection.execute_batch("BEGIN IMMEDIATE")?;
                     open = true;
@@ -120,14 +120,22 @@ impl Writer {
                 _ => {}
             }
             match command {
-                Command::Append(_, reply) if self.state.full => drop(reply.send(Err(SpoolError::Full))),
-                Command::Append(alerts, reply) => {
+                Command::Append { reply, .. } if self.state.full => drop(reply.send(Err(SpoolError::Full))),
+                Command::Append { alerts, positions, reply } => {
                     let received = now();
-                    for alert in alerts {
-                        let seq = insert(&self.connection, &alert, received)?;
-                        appended.push(Stored { seq, received, alert });
+                    let mut repeated = Vec::new();
+                    for (i, alert) in alerts.into_iter().enumerate() {
+                        match insert(&self.connection, &alert, received)? {
+                            Some(seq) => appended.push(Stored { seq, received, alert }),
+                            None => repeated.push(i),
+                        }
                     }
-                    answers.push(after_commit(reply, ()));
+                    for Position { input, place, next } in positions {
+                        let sql = "INSERT INTO positions (input, place, next) VALUES (?1, ?2, ?3) \
+                                   ON CONFLICT DO UPDATE SET next = excluded.next";
+                        self.connection.prepare_cached(sql)?.execute(params![input, place, next])?;
+                    }
+                    answers.push(after_commit(reply, repeated));
                 }
                 Command::Cursor { output, seq } => {
                     let sql = "INSERT INTO cursors (output, seq, start) VALUES (?1, ?2, ?2) \
@@ -229,7 +237,12 @@ impl Writer {
     }
 }
 
-fn insert(connection: &Connection, alert: &Alert, received: i64) -> rusqlite::Result<i64> {
+/// Nothing when an alert with this uuid is there.
+fn insert(connection: &Connection, alert: &Alert, received: i64) -> rusqlite::Result<Option<i64>> {
+    let mut known = connection.prepare_cached("SELECT 1 FROM alerts WHERE uuid = ?1")?;
+    if known.exists([&alert.uuid])? {
+        return Ok(None);
+    }
     let Label { priority, rule, source, hostname, tags } = Label::of(alert);
     let sql = "INSERT INTO labels (priority, rule, source, hostname, tags, alerts) VALUES (?1, ?2, ?3, ?4, ?5, 1) \
                ON CONFLICT DO UPDATE SET alerts = alerts + 1 RETURNING id";
@@ -248,5 +261,5 @@ fn insert(connection: &Connection, alert: &Alert, received: i64) -> rusqlite::Re
     let seq = connection.last_insert_rowid();
     let text = words::text(alert);
     connection.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?.execute(params![seq, text])?;
-    Ok(seq)
+    Ok(Some(seq))
 }

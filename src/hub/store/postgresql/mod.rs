@@ -14,7 +14,7 @@ mod write;
 
 use super::words::Tokenizer;
 use super::{Seq, State, StoreError};
-use crate::hub::config::Section;
+use crate::hub::config::{Section, hub_name};
 use crate::hub::forward::http::causes;
 use crate::hub::postgresql::Server;
 use crate::hub::spool::Spool;
@@ -56,15 +56,9 @@ impl Settings {
         if !is_configured(core) {
             return Ok(None);
         }
-        let hub = match core.text("hub.name") {
-            "" => nix::unistd::gethostname()
-                .map(|name| name.to_string_lossy().into_owned())
-                .map_err(|error| format!("hub.name: the host's name is unknown ({error}): give one"))?,
-            name => name.to_owned(),
-        };
         Ok(Some(Settings {
             server: Server::new(core, "hub.postgresql.", tls)?,
-            hub: cleaned(&hub),
+            hub: cleaned(&hub_name(core)?),
             timeout: core.duration("hub.timeout").max(Duration::from_secs(1)),
             size: core.int("hub.postgresql.maxsize").max(1),
             retention: core.duration("hub.postgresql.retention"),
