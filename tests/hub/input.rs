@@ -110,7 +110,8 @@ fn a_socket_of_the_service_manager() {
         let config = hub.directory.path().join("hub.yaml");
         let command = format!("export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" -c \"$1\" 3<&{}", inherited.as_raw_fd());
         let arguments = ["-c", &command, env!("CARGO_BIN_EXE_falco-hub"), config.to_str().expect("UTF-8")];
-        hub.process = Process::start("sh", &arguments, &hub.log());
+        // A plain sh may know descriptors of one digit only.
+        hub.process = Process::start("bash", &arguments, &hub.log());
     };
     std::thread::scope(|scope| {
         for number in 1..=2 {
