@@ -20,8 +20,11 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Calls of a batch, and batches of a round.
-const BATCH: u64 = 100;
+/// What is done, and how often in a batch.
+const LOADS: [(&str, u64); 4] = [("getpid", 100), ("read", 100), ("openat+close", 100), (PROCESS, 1)];
+/// A program is started and waited for.
+const PROCESS: &str = "process of /bin/true";
+/// Batches of a round.
 const BATCHES: usize = 50;
 /// Calls that have to raise an alert, to see that the sensor was there.
 const TRIGGERS: u64 = 20;
@@ -36,14 +39,16 @@ const STAGES: [(&str, Option<&[&str]>); 3] =
 pub fn run(request: &Request<'_>) -> Result<(Vec<Row>, Vec<String>), String> {
     let folder = Folder::new()?;
     let load = Load::new(&folder.0)?;
-    let time = request.time / (STAGES.len() * Load::NAMES.len()) as u32;
+    let time = request.time / (STAGES.len() * LOADS.len()) as u32;
     let (mut rows, mut said) = (Vec::new(), Vec::new());
     for (stage, options) in STAGES {
         let sensor = options.map(|options| Sensor::start(request, &folder.0, options)).transpose()?;
         let mut measured = Vec::new();
-        for name in Load::NAMES {
-            let rounds = rounds(time, || Ok((0..BATCHES).map(|_| load.batch(name)).min().unwrap_or_default()))?;
-            measured.push((format!("{name}, {stage}"), rounds));
+        for (name, batch) in LOADS {
+            let rounds = rounds(time, || {
+                (0..BATCHES).try_fold(Duration::MAX, |least, _| Ok(least.min(load.batch(name, batch)?)))
+            })?;
+            measured.push((format!("{name}, {stage}"), batch, rounds));
         }
         let mut alerts = 0;
         if let Some(mut sensor) = sensor {
@@ -54,7 +59,7 @@ pub fn run(request: &Request<'_>) -> Result<(Vec<Row>, Vec<String>), String> {
                 return Err(format!("{stage}: {TRIGGERS} calls had to raise an alert each, {alerts} came"));
             }
         }
-        rows.extend(measured.into_iter().map(|(name, rounds)| Row::of(&name, BATCH, alerts, &rounds)));
+        rows.extend(measured.into_iter().map(|(name, batch, rounds)| Row::of(&name, batch, alerts, &rounds)));
     }
     Ok((rows, said))
 }
@@ -85,8 +90,6 @@ struct Load {
 }
 
 impl Load {
-    const NAMES: [&'static str; 3] = ["getpid", "read", "openat+close"];
-
     fn new(folder: &Path) -> Result<Load, String> {
         let text = |path: PathBuf| CString::new(path.as_os_str().as_bytes()).map_err(|e| e.to_string());
         let plain = folder.join("plain");
@@ -95,22 +98,29 @@ impl Load {
         Ok(Load { zero, plain: text(plain)?, missing: text(missing(folder))? })
     }
 
-    fn batch(&self, name: &str) -> Duration {
-        let call: fn(&Load) = match name {
-            // SAFETY: no argument, no memory.
-            "getpid" => |_| unsafe {
-                libc::syscall(libc::SYS_getpid);
+    fn batch(&self, name: &str, batch: u64) -> Result<Duration, String> {
+        let call: fn(&Load) -> Result<(), String> = match name {
+            "getpid" => |_| {
+                // SAFETY: no argument, no memory.
+                unsafe { libc::syscall(libc::SYS_getpid) };
+                Ok(())
             },
-            "read" => |load| {
-                let _ = (&load.zero).read(&mut [0]);
+            "read" => |load| (&load.zero).read(&mut [0]).map(drop).map_err(|e| format!("/dev/zero: {e}")),
+            PROCESS => |_| match Command::new("/bin/true").status() {
+                Ok(status) if status.success() => Ok(()),
+                Ok(status) => Err(format!("/bin/true: {status}")),
+                Err(error) => Err(format!("/bin/true: {error}")),
             },
-            _ => |load| load.open(&load.plain),
+            _ => |load| {
+                load.open(&load.plain);
+                Ok(())
+            },
         };
         let start = Instant::now();
-        for _ in 0..BATCH {
-            call(self);
+        for _ in 0..batch {
+            call(self)?;
         }
-        start.elapsed()
+        Ok(start.elapsed())
     }
 
     fn open(&self, path: &CString) {
