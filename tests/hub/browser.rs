@@ -186,7 +186,11 @@ impl Drop for Browser {
 fn the_page_in_a_browser() {
     let Some(browser) = Browser::start() else { return };
     let directory = tempfile::tempdir().expect("directory");
-    let page = Page::started(json!({"file": {"path": directory.path().join("alerts").to_str()}}));
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let page = Page::started(json!({
+        "file": {"path": directory.path().join("alerts").to_str()},
+        "inputs": [{"kind": "redis", "name": "fleet", "address": nobody}],
+    }));
     feed(&page, 30);
 
     // Login: first a wrong password, then the right one, with the keyboard alone.
@@ -250,6 +254,18 @@ fn the_page_in_a_browser() {
     let tree = browser.text("#tree");
     let order = ["sshd", "bash", "sh 101"].map(|name| tree.find(name));
     assert!(order.is_sorted() && order[0].is_some(), "ancestors first: {tree}");
+
+    // Where alerts go, and where they come from.
+    browser.click("nav a[href^='#/outputs']");
+    browser.wait("an output that works", "document.querySelector('[data-output=file] .state.good')");
+    browser.wait("an input that is down", "document.querySelector('[data-input=fleet] .state.bad')");
+    assert!(browser.text("[data-input=fleet]").contains("refused"), "{}", browser.text("[data-input=fleet]"));
+    browser.is_usable("outputs");
+    browser.picture("outputs");
+    browser.size(390, 844);
+    browser.is_usable("outputs on a phone");
+    browser.theme("dark");
+    browser.picture("outputs-phone");
 }
 
 /// How long a page takes from a click until it is drawn, in milliseconds.

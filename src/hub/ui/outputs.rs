@@ -1,4 +1,4 @@
-//! Outputs as an operator sees them: their state, a test, their dead letters, what became of one alert.
+//! Outputs, and brokers that alerts come from, as an operator sees them: their state, a test, dead letters, what became of one alert.
 
 use super::login::{Operator, Viewer};
 use super::{Answer, Failed, Shared, answer};
@@ -59,7 +59,9 @@ pub async fn state(State(ui): Shared, _: Viewer) -> Answer {
     let spool = *ui.spool.state().borrow();
     let limit = ui.settings.int("hub.maxsize");
     let spool = json!({"used": spool.used, "limit": limit, "full": spool.full, "removed": spool.removed});
-    answer(&json!({"outputs": outputs, "spool": spool}), false)
+    let inputs: Vec<_> =
+        ui.input.inputs.iter().map(|input| input.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect();
+    answer(&json!({"inputs": inputs, "outputs": outputs, "spool": spool}), false)
 }
 
 fn find<'u>(ui: &'u super::Ui, name: &str) -> Result<&'u Output, Failed> {
