@@ -4,10 +4,10 @@
 
 use super::alert::Alert;
 use super::config::keys::{Key, Type, variable};
-use super::config::{Config, Problem, Sources, all_keys, load};
+use super::config::{Config, Problem, Sources, all_keys, directory, load};
 use super::forward::{Context, KINDS, Kind, Work, kind};
 use super::input::kind as input;
-use super::run::{Hub, StartError, directory, inputs, limits, outputs, shared_store};
+use super::run::{Hub, StartError, inputs, limits, outputs, shared_store};
 use super::spool::Spool;
 use super::spool::users::{Role, User};
 use super::tls::Tls;
@@ -257,7 +257,7 @@ async fn dead_letters(config: &Config, command: &DeadLettersCommand) -> Result<E
         // Nobody would deliver them.
         return Err(unknown(output, &names));
     }
-    let spool = Spool::open(&directory(config), limits(config)).map_err(|error| error.to_string())?;
+    let spool = Spool::open(&directory(&config.core), limits(config)).map_err(|error| error.to_string())?;
     match command {
         DeadLettersCommand::List => {
             const MOST: usize = 10_000;
@@ -275,7 +275,7 @@ async fn dead_letters(config: &Config, command: &DeadLettersCommand) -> Result<E
 }
 
 async fn users(config: &Config, command: &UsersCommand) -> Result<ExitCode, String> {
-    let spool = Spool::open(&directory(config), limits(config)).map_err(|error| error.to_string())?;
+    let spool = Spool::open(&directory(&config.core), limits(config)).map_err(|error| error.to_string())?;
     match command {
         UsersCommand::List => {
             for user in spool.users().await.map_err(|error| error.to_string())? {

@@ -7,6 +7,7 @@
 
 pub mod alert;
 pub mod broker;
+pub mod causes;
 pub mod command;
 pub mod config;
 pub mod enrich;

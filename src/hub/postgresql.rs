@@ -2,9 +2,9 @@
 //!
 //! Not here: SQL. Invariant: with `verify-full` nothing is said to a server before its certificate was verified.
 
+use super::causes::causes;
 use super::config::Section;
 use super::config::keys::Type;
-use super::forward::http::causes;
 use super::tls::Tls;
 use std::time::Duration;
 use tokio_postgres::config::SslMode;

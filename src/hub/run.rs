@@ -86,21 +86,6 @@ pub fn inputs(config: &Config, tls: &Arc<Tls>) -> Result<Vec<Broker>, Vec<Proble
     if problems.is_empty() { Ok(inputs) } else { Err(problems) }
 }
 
-/// Where alerts are kept: what the configuration says, else systemd's state directory, else the default.
-pub fn directory(config: &Config) -> PathBuf {
-    directory_of(&config.core)
-}
-
-/// The same of the keys that belong to no output.
-pub fn directory_of(core: &Section) -> PathBuf {
-    let configured = core.text("hub.directory");
-    let default = super::config::keys::CORE.iter().find(|key| key.name == "hub.directory").map_or("", |k| k.default);
-    match std::env::var_os("STATE_DIRECTORY") {
-        Some(state) if configured == default && !state.is_empty() => state.into(),
-        _ => configured.into(),
-    }
-}
-
 /// Limits of the spool of a configuration.
 pub fn limits(config: &Config) -> Limits {
     let outputs = config.instances.iter().filter(|i| i.kind.forwards()).map(|i| i.name.clone());
@@ -142,7 +127,7 @@ impl Hub {
         let page_listener = bind_page(config).await?;
         let grpc_listener = bind_grpc(core).await?;
         let metrics = Arc::new(Metrics::new(core, made.counts)?);
-        let spool = Spool::open(&directory(config), limits(config))?;
+        let spool = Spool::open(&config::directory(core), limits(config))?;
         metrics.limit.set(core.int("hub.maxsize"));
         let mut known = limits(config).outputs;
         // Nothing is kept for clients that ask.
@@ -247,7 +232,7 @@ impl Hub {
             let address = listener_address(&listener)?;
             let anonymous = Role::from_name(core.text("hub.uianonymous"));
             if anonymous.is_none() {
-                ui::first_user(&spool, &directory(config)).await?;
+                ui::first_user(&spool, &config::directory(core)).await?;
             }
             let ui = Ui {
                 spool: spool.clone(),

@@ -2,10 +2,9 @@
 //!
 //! Invariant: the client gives up soon; whoever uses it decides when to try again.
 
+use crate::hub::causes::causes;
 use crate::hub::config::Section;
 use crate::hub::config::keys::{Key, Type};
-use crate::hub::forward::chat::or;
-use crate::hub::forward::http::causes;
 use crate::hub::tls::Tls;
 use rskafka::BackoffConfig;
 use rskafka::client::error::{Error, Result};
@@ -83,7 +82,7 @@ impl Brokers {
         Ok(Brokers {
             brokers,
             topic: settings.text("topic").to_owned(),
-            client_id: or(settings.text("clientid"), "falco-hub"),
+            client_id: settings.text_or("clientid", "falco-hub"),
             sasl,
             tls: if secure { Some(Arc::new(tls.client(true, false, None)?)) } else { None },
         })

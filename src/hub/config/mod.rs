@@ -14,7 +14,7 @@ use crate::rules::yaml::{self, Mark, Node, Yaml};
 use keys::{CORE, INSTANCE, Key, Type, variable};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use value::{Match, Value};
 
@@ -48,6 +48,14 @@ impl Section {
         match self.value(key) {
             Some(Value::Text(text)) => text,
             _ => "",
+        }
+    }
+
+    /// The same, or `otherwise` when it is empty.
+    pub fn text_or(&self, key: &str, otherwise: &str) -> String {
+        match self.text(key) {
+            "" => otherwise.to_owned(),
+            text => text.to_owned(),
         }
     }
 
@@ -152,6 +160,16 @@ impl Config {
         labels.sort_unstable();
         labels.dedup();
         labels
+    }
+}
+
+/// Where alerts are kept: what the keys that belong to no output say, else systemd's state directory, else the default.
+pub fn directory(core: &Section) -> PathBuf {
+    let configured = core.text("hub.directory");
+    let default = CORE.iter().find(|key| key.name == "hub.directory").map_or("", |key| key.default);
+    match std::env::var_os("STATE_DIRECTORY") {
+        Some(state) if configured == default && !state.is_empty() => state.into(),
+        _ => configured.into(),
     }
 }
 

@@ -91,11 +91,6 @@ impl Field {
     }
 }
 
-/// `text`, or `otherwise` when it is empty.
-pub fn or(text: &str, otherwise: &str) -> String {
-    if text.is_empty() { otherwise.to_owned() } else { text.to_owned() }
-}
-
 /// A message as Slack defined it and others took over.
 #[derive(serde::Serialize)]
 pub struct Message<'a> {

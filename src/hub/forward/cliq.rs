@@ -1,6 +1,6 @@
 //! Zoho Cliq: a message of a bot, with a table of the fields.
 
-use super::chat::{ICON, MESSAGE_FORMAT, OUTPUT_FORMAT, or, template, text};
+use super::chat::{ICON, MESSAGE_FORMAT, OUTPUT_FORMAT, template, text};
 use super::http::{Payload, Request, endpoint};
 use super::{Context, Failure, Kind, Work};
 use crate::hub::alert::{Alert, Priority};
@@ -43,7 +43,7 @@ fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
     let settings = context.settings;
     Ok(Box::new(Cliq {
         url: endpoint(settings.text("webhookurl"))?,
-        icon: or(settings.text("icon"), ICON),
+        icon: settings.text_or("icon", ICON),
         emoji: settings.flag("useemoji"),
         format: settings.text("outputformat").to_owned(),
         template: template(settings.text("messageformat"))?,

@@ -40,7 +40,7 @@ struct Event<'a> {
 
 fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
     let settings = context.settings;
-    let host = super::chat::or(settings.text("host"), "https://api.datadoghq.com");
+    let host = settings.text_or("host", "https://api.datadoghq.com");
     let mut url = reqwest::Url::parse(&endpoint(&format!("{host}/api/v1/events"))?).map_err(|e| e.to_string())?;
     url.query_pairs_mut().append_pair("api_key", settings.text("apikey"));
     Ok(Box::new(Datadog { url: url.into() }))

@@ -46,7 +46,7 @@ struct Record<'a> {
 
 fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
     let settings = context.settings;
-    let host = super::chat::or(settings.text("host"), "https://http-intake.logs.datadoghq.com");
+    let host = settings.text_or("host", "https://http-intake.logs.datadoghq.com");
     Ok(Box::new(DatadogLogs {
         url: endpoint(&format!("{}/api/v2/logs", host.trim_end_matches('/')))?,
         key: settings.text("apikey").to_owned(),

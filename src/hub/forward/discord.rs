@@ -2,7 +2,7 @@
 //!
 //! Discord takes no more than 25 fields: of an alert with more, the last of its own fields are left out and said to be.
 
-use super::chat::{ICON, or};
+use super::chat::ICON;
 use super::http::{Payload, Request, endpoint};
 use super::{Context, Failure, Kind, Work};
 use crate::hub::alert::{Alert, Priority};
@@ -61,7 +61,7 @@ struct Field {
 
 fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
     let settings = context.settings;
-    Ok(Box::new(Discord { url: endpoint(settings.text("webhookurl"))?, icon: or(settings.text("icon"), ICON) }))
+    Ok(Box::new(Discord { url: endpoint(settings.text("webhookurl"))?, icon: settings.text_or("icon", ICON) }))
 }
 
 impl Payload for Discord {

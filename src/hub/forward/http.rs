@@ -6,6 +6,7 @@
 
 use super::{Batch, Context, Failure, Forward, all, concurrency};
 use crate::hub::alert::Alert;
+use crate::hub::causes::causes;
 use crate::hub::json::head;
 use base64::Engine as _;
 use flate2::{Compression, write::GzEncoder};
@@ -210,20 +211,6 @@ pub async fn send(client: &Client, request: Request) -> Result<Answer, Failure> 
     }
     let body = String::from_utf8_lossy(&raw).into_owned();
     Ok(Answer { status, headers, body, raw, retry_after: retry_after.map(Duration::from_secs) })
-}
-
-/// An error with those behind it, which tell more.
-pub fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 /// Makes a [`Forward`] of a [`Payload`].

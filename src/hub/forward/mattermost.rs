@@ -1,6 +1,6 @@
 //! Mattermost: an incoming webhook with one attachment, as Slack's.
 
-use super::chat::{Attachment, FOOTER, Field, ICON, MESSAGE_FORMAT, Message, OUTPUT_FORMAT, color, or, template, text};
+use super::chat::{Attachment, FOOTER, Field, ICON, MESSAGE_FORMAT, Message, OUTPUT_FORMAT, color, template, text};
 use super::http::{Payload, Request, endpoint};
 use super::{Context, Failure, Kind, Work};
 use crate::hub::alert::Alert;
@@ -44,8 +44,8 @@ fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
     let settings = context.settings;
     Ok(Box::new(Mattermost {
         url: endpoint(settings.text("webhookurl"))?,
-        footer: or(settings.text("footer"), FOOTER),
-        icon: or(settings.text("icon"), ICON),
+        footer: settings.text_or("footer", FOOTER),
+        icon: settings.text_or("icon", ICON),
         username: settings.text("username").to_owned(),
         format: settings.text("outputformat").to_owned(),
         template: template(settings.text("messageformat"))?,

@@ -43,7 +43,7 @@ struct PolicyReport {
 fn make(context: &Context) -> Result<Box<dyn Forward>, String> {
     let settings = context.settings;
     let cluster = Cluster::new(context)?;
-    let fallback = super::chat::or(settings.text("falconamespace"), &cluster.namespace);
+    let fallback = settings.text_or("falconamespace", &cluster.namespace);
     let most = usize::try_from(settings.int("maxevents")).ok().filter(|most| *most > 0);
     let most = most.ok_or("maxevents: it must be 1 or more")?;
     Ok(Box::new(PolicyReport { cluster, most, by_priority: settings.flag("prunebypriority"), fallback }))

@@ -1,6 +1,6 @@
 //! Rocket.Chat: an incoming webhook with one attachment, as Slack's without a footer.
 
-use super::chat::{Attachment, Field, ICON, MESSAGE_FORMAT, Message, OUTPUT_FORMAT, color, or, template, text};
+use super::chat::{Attachment, Field, ICON, MESSAGE_FORMAT, Message, OUTPUT_FORMAT, color, template, text};
 use super::http::{Payload, Request, endpoint};
 use super::{Context, Failure, Kind, Work};
 use crate::hub::alert::Alert;
@@ -43,7 +43,7 @@ fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
     let settings = context.settings;
     Ok(Box::new(RocketChat {
         url: endpoint(settings.text("webhookurl"))?,
-        icon: or(settings.text("icon"), ICON),
+        icon: settings.text_or("icon", ICON),
         username: settings.text("username").to_owned(),
         format: settings.text("outputformat").to_owned(),
         template: template(settings.text("messageformat"))?,

@@ -1,7 +1,7 @@
 //! Slack: an incoming webhook with one attachment.
 
 use super::chat::{
-    Attachment, COLOR_ICON, FOOTER, Field, ICON, MESSAGE_FORMAT, Message, OUTPUT_FORMAT, color, or, template, text,
+    Attachment, COLOR_ICON, FOOTER, Field, ICON, MESSAGE_FORMAT, Message, OUTPUT_FORMAT, color, template, text,
 };
 use super::http::{Payload, Request, endpoint};
 use super::{Context, Failure, Kind, Work};
@@ -50,8 +50,8 @@ fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
     Ok(Box::new(Slack {
         url: endpoint(settings.text("webhookurl"))?,
         channel: text("channel"),
-        footer: or(settings.text("footer"), FOOTER),
-        icon: or(settings.text("icon"), ICON),
+        footer: settings.text_or("footer", FOOTER),
+        icon: settings.text_or("icon", ICON),
         username: text("username"),
         format: text("outputformat"),
         template: template(settings.text("messageformat"))?,

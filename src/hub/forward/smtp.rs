@@ -233,7 +233,7 @@ impl Forward for Smtp {
     }
 
     async fn deliver(&self, alerts: &[Arc<Alert>]) -> Vec<Result<(), Failure>> {
-        let down = |error: &lettre::transport::smtp::Error| Failure::down(super::http::causes(error));
+        let down = |error: &lettre::transport::smtp::Error| Failure::down(crate::hub::causes::causes(error));
         let mut connection = match self.connect().await {
             Ok(connection) => connection,
             Err(error) => return super::all(alerts, Err(down(&error))),
@@ -245,7 +245,7 @@ impl Forward for Smtp {
                 Ok(_) if connection.has_broken() => Err(Failure::down("the server ended the connection")),
                 Ok((envelope, mail)) => match connection.send(&envelope, &mail).await {
                     Ok(_) => Ok(()),
-                    Err(error) if error.is_permanent() => Err(Failure::Refused(super::http::causes(&error))),
+                    Err(error) if error.is_permanent() => Err(Failure::Refused(crate::hub::causes::causes(&error))),
                     Err(error) => Err(down(&error)),
                 },
             };

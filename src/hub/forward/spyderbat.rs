@@ -44,7 +44,7 @@ struct Spyderbat {
 fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
     let settings = context.settings;
     let organization = settings.text("orguid");
-    let host = super::chat::or(settings.text("apiurl"), "https://api.spyderbat.com");
+    let host = settings.text_or("apiurl", "https://api.spyderbat.com");
     Ok(Box::new(Spyderbat {
         sources: endpoint(&format!("{}/api/v1/org/{organization}/source/", host.trim_end_matches('/')))?,
         uid: format!("falcosidekick_{organization}"),

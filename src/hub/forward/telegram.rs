@@ -44,7 +44,7 @@ struct Message<'a> {
 
 fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
     let settings = context.settings;
-    let host = super::chat::or(settings.text("host"), "https://api.telegram.org");
+    let host = settings.text_or("host", "https://api.telegram.org");
     Ok(Box::new(Telegram {
         url: endpoint(&format!("{host}/bot{}/sendMessage", settings.text("token")))?,
         chat: settings.text("chatid").to_owned(),

@@ -142,7 +142,7 @@ impl TimescaleDb {
         match client.execute(&statement, &values).await {
             Ok(_) => Ok(()),
             Err(error) => {
-                let what = super::http::causes(&error);
+                let what = crate::hub::causes::causes(&error);
                 // Data that does not fit, and constraints, are the alert's own.
                 Err(if refuses_data(&error) { Failure::Refused(what) } else { Failure::down(what) })
             }

@@ -409,7 +409,7 @@ pub async fn password(
     ui.spool.set_user(user).await?;
     if viewer.name == FIRST {
         // It holds no password any more.
-        let _ = std::fs::remove_file(crate::hub::run::directory_of(&ui.settings).join(FIRST_FILE));
+        let _ = std::fs::remove_file(crate::hub::config::directory(&ui.settings).join(FIRST_FILE));
     }
     Ok(StatusCode::NO_CONTENT)
 }

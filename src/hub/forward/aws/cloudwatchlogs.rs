@@ -42,7 +42,7 @@ fn make(context: &Context) -> Result<Box<dyn Payload>, String> {
     Ok(Box::new(CloudWatchLogs {
         aws: Aws::new(context)?,
         group: settings.text("loggroup").to_owned(),
-        stream: crate::hub::forward::chat::or(settings.text("logstream"), "falcosidekick-logstream"),
+        stream: settings.text_or("logstream", "falcosidekick-logstream"),
         seen: AtomicBool::new(false),
     }))
 }

@@ -5,8 +5,8 @@
 //! is made over a new connection, so that one that died without a word is not asked twice.
 
 use super::proto::{RetryInfo, StatusDetails, Taken};
+use crate::hub::causes::causes;
 use crate::hub::forward::Failure;
-use crate::hub::forward::http::causes;
 use crate::hub::json::head;
 use http::Uri;
 use http::uri::PathAndQuery;

@@ -14,8 +14,8 @@ mod write;
 
 use super::words::Tokenizer;
 use super::{Seq, State, StoreError};
+use crate::hub::causes::causes;
 use crate::hub::config::{Section, hub_name};
-use crate::hub::forward::http::causes;
 use crate::hub::postgresql::Server;
 use crate::hub::spool::Spool;
 use crate::hub::tls::Tls;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: hubs that start together, or one that is upgraded before the others, find either no tables or whole ones.
 
-use crate::hub::forward::http::causes;
+use crate::hub::causes::causes;
 use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;

@@ -232,7 +232,7 @@ impl PostgreSql {
         };
         if let Err(error) = work.await {
             return Err(match crate::hub::postgresql::refuses_data(&error) {
-                true => Ended::Refused(crate::hub::forward::http::causes(&error)),
+                true => Ended::Refused(crate::hub::causes::causes(&error)),
                 false => Ended::Failed(self.refused(&error)),
             });
         }
