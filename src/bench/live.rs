@@ -111,8 +111,9 @@ impl Load {
             },
             "read" => |load| (&load.zero).read(&mut [0]).map(drop).map_err(|e| format!("/dev/zero: {e}")),
             PROCESS => |_| {
-                // SAFETY: the child only ends.
+                // SAFETY: what the child does, as one of several threads, is to end.
                 match unsafe { fork() }.map_err(|e| format!("fork: {e}"))? {
+                    // SAFETY: it does not return.
                     ForkResult::Child => unsafe { libc::_exit(0) },
                     ForkResult::Parent { child } => waitpid(child, None).map(drop).map_err(|e| format!("wait: {e}")),
                 }
