@@ -39,6 +39,7 @@ impl<'a> Event<'a> {
     }
 
     /// A parameter's bytes; None when there is no such parameter, empty when it has no value.
+    #[inline]
     pub fn param(&self, index: usize) -> Option<&'a [u8]> {
         let span = self.spans.get(index)?;
         self.data.get(span.start as usize..span.end as usize)
@@ -51,33 +52,51 @@ impl<'a> Event<'a> {
     }
 
     /// A number of 4 or 8 bytes (or less), zero-extended.
+    #[inline]
     pub fn unsigned(&self, index: usize) -> Option<u64> {
-        Some(match *self.param(index)? {
-            [a] => u64::from(a),
-            [a, b] => u64::from(u16::from_ne_bytes([a, b])),
-            [a, b, c, d] => u64::from(u32::from_ne_bytes([a, b, c, d])),
-            [a, b, c, d, e, f, g, h] => u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-            _ => return None,
-        })
+        unsigned(self.param(index)?)
     }
 
     /// A signed number, sign-extended.
+    #[inline]
     pub fn signed(&self, index: usize) -> Option<i64> {
-        Some(match *self.param(index)? {
-            [a] => i64::from(a as i8),
-            [a, b] => i64::from(i16::from_ne_bytes([a, b])),
-            [a, b, c, d] => i64::from(i32::from_ne_bytes([a, b, c, d])),
-            [a, b, c, d, e, f, g, h] => i64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-            _ => return None,
-        })
+        signed(self.param(index)?)
     }
 
     /// A text without its NUL; None when it has no value (also the old `(NULL)`).
     pub fn text(&self, index: usize) -> Option<&'a [u8]> {
-        let bytes = self.param(index)?;
-        let text = &bytes[..memchr::memchr(0, bytes)?];
-        (text != b"(NULL)").then_some(text)
+        text(self.param(index)?)
     }
+}
+
+/// See [`Event::unsigned`].
+#[inline]
+pub(super) fn unsigned(param: &[u8]) -> Option<u64> {
+    Some(match *param {
+        [a] => u64::from(a),
+        [a, b] => u64::from(u16::from_ne_bytes([a, b])),
+        [a, b, c, d] => u64::from(u32::from_ne_bytes([a, b, c, d])),
+        [a, b, c, d, e, f, g, h] => u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+        _ => return None,
+    })
+}
+
+/// See [`Event::signed`].
+#[inline]
+pub(super) fn signed(param: &[u8]) -> Option<i64> {
+    Some(match *param {
+        [a] => i64::from(a as i8),
+        [a, b] => i64::from(i16::from_ne_bytes([a, b])),
+        [a, b, c, d] => i64::from(i32::from_ne_bytes([a, b, c, d])),
+        [a, b, c, d, e, f, g, h] => i64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+        _ => return None,
+    })
+}
+
+/// See [`Event::text`].
+pub(super) fn text(param: &[u8]) -> Option<&[u8]> {
+    let text = &param[..memchr::memchr(0, param)?];
+    (text != b"(NULL)").then_some(text)
 }
 
 /// An event that owns its bytes.

@@ -2,7 +2,7 @@
 
 use super::block::{self, MAGIC, SECTION};
 use super::bounds;
-use super::convert::{Converter, Step, params_of};
+use super::convert::{self, Converter, Known, Step};
 use super::cursor::Cursor;
 use super::error::{CaptureError, Problem};
 use super::event::{Event, Span};
@@ -98,7 +98,9 @@ pub struct Reader {
     /// Header of the event read last, and its body in the source.
     head: Head,
     body: Range<usize>,
-    spans: Vec<Span>,
+    /// Of its parameters; room for those of any event.
+    spans: Box<[Span]>,
+    params: usize,
     converted: bool,
     /// Events delivered.
     count: u64,
@@ -130,7 +132,8 @@ impl Reader {
             converter: Converter::default(),
             head: Head::default(),
             body: 0..0,
-            spans: Vec::new(),
+            spans: vec![Span::default(); bounds::PARAMS].into(),
+            params: 0,
             converted: false,
             count: 0,
             place: 0,
@@ -187,7 +190,43 @@ impl Reader {
     }
 
     /// Makes the next event the current one; false at the end.
+    #[inline]
     pub(super) fn read(&mut self) -> Result<bool, CaptureError> {
+        if !self.ended && self.take_plain() {
+            self.count += 1;
+            return Ok(true);
+        }
+        self.read_any()
+    }
+
+    /// The next event, when it lies ready and needs nothing but to be taken: nearly every one. If not, nothing has changed but the
+    /// spans, which are nobody's.
+    #[inline]
+    fn take_plain(&mut self) -> bool {
+        const FORM: Form = Form { flags: false, counted: true, large: false };
+        let Some(block) = self.source.ready() else { return false };
+        if block.kind != block::EVENT {
+            return false;
+        }
+        let Some(parsed) = parse(FORM, self.source.bytes(&block.body), &mut self.spans) else { return false };
+        let Some(known) = parsed.known else { return false };
+        if !self.converter.passes_by(known, parsed.params) {
+            return false;
+        }
+        self.take(&parsed, &block.body);
+        self.converted = false;
+        self.source.take(&block);
+        true
+    }
+
+    fn take(&mut self, parsed: &Parsed, body: &Range<usize>) {
+        self.head = parsed.head;
+        self.params = parsed.params;
+        self.body = body.start + parsed.data.start..body.start + parsed.data.end;
+    }
+
+    #[cold]
+    fn read_any(&mut self) -> Result<bool, CaptureError> {
         if self.ended {
             return Ok(false);
         }
@@ -217,10 +256,14 @@ impl Reader {
             let Some(block) = self.source.block(is_event)? else { return Ok(false) };
             match Kind::of(block.kind) {
                 Kind::Event(form) => {
-                    if !self.parse(form, block.body)? {
+                    let bytes = self.source.bytes(&block.body);
+                    let parsed = parse(form, bytes, &mut self.spans).ok_or(Problem::EventLengths)?;
+                    if parsed.known.is_none() {
                         continue;
                     }
-                    let step = self.converter.run(&view(&self.head, &self.spans, self.source.bytes(&self.body), 0))?;
+                    self.take(&parsed, &block.body);
+                    let spans = &self.spans[..self.params];
+                    let step = self.converter.run(&view(&self.head, spans, self.source.bytes(&self.body), 0))?;
                     self.converted = step == Step::Done;
                     if step != Step::Drop {
                         return Ok(true);
@@ -234,55 +277,13 @@ impl Reader {
         }
     }
 
-    /// Takes an event's header and lengths; false for a type that is not known.
-    fn parse(&mut self, form: Form, body: Range<usize>) -> Result<bool, Problem> {
-        let bytes = self.source.bytes(&body);
-        let mut from = Cursor(bytes);
-        let broken = || Problem::EventLengths;
-        let mut head = || {
-            let cpu = from.u16()?;
-            let flags = if form.flags { from.u32()? } else { 0 };
-            let (time, tid, len, code) = (from.u64()?, from.i64()?, from.u32()?, from.u16()?);
-            let count = if form.counted { Some(from.u32()?) } else { None };
-            Some((Head { cpu, flags, time, tid, code }, len as usize, count))
-        };
-        let (head, len, count) = head().ok_or_else(broken)?;
-        let Some(declared) = params_of(head.code) else { return Ok(false) };
-        self.head = head;
-        let width = if form.large { 4 } else { 2 };
-        let header = if form.counted { 26 } else { 22 };
-        let rest = from.0;
-        // The event's length does not count the block's own words.
-        let after_header = len.checked_sub(header).ok_or_else(broken)?;
-        let count = match count {
-            Some(count) => count as usize,
-            None => guess_count(rest, after_header + missing(head.code), usize::from(declared)).ok_or_else(broken)?,
-        };
-        if count > bounds::PARAMS {
-            return Err(broken());
-        }
-        let (lengths, data) = rest.split_at_checked(count * width).ok_or_else(broken)?;
-        let end = if form.large {
-            spans(lengths, |length: [u8; 4]| u32::from_ne_bytes(length), &mut self.spans)
-        } else {
-            spans(lengths, |length: [u8; 2]| u16::from_ne_bytes(length).into(), &mut self.spans)
-        };
-        let end = usize::try_from(end).ok().filter(|end| *end <= data.len()).ok_or_else(broken)?;
-        if count * width + end != after_header + missing(head.code) && count * width + end != after_header {
-            return Err(broken());
-        }
-        let start = body.end - data.len();
-        self.body = start..start + end;
-        Ok(true)
-    }
-
     /// The event that was read last.
     pub(super) fn current(&self) -> Event<'_> {
         if self.converted {
             let result = self.converter.result();
             return Event { num: self.count, ..result };
         }
-        view(&self.head, &self.spans, self.source.bytes(&self.body), self.count)
+        view(&self.head, &self.spans[..self.params], self.source.bytes(&self.body), self.count)
     }
 
     /// Whether metadata stood before the event that was returned last.
@@ -291,16 +292,67 @@ impl Reader {
     }
 }
 
+/// An event taken apart.
+struct Parsed {
+    head: Head,
+    /// None for a type that is not known: then there is nothing else.
+    known: Option<Known>,
+    params: usize,
+    /// Where the parameters lie in the body, one behind the other.
+    data: Range<usize>,
+}
+
+/// Takes an event apart; None where its lengths do not fit together.
+#[inline(always)]
+fn parse(form: Form, body: &[u8], out: &mut [Span]) -> Option<Parsed> {
+    let (head, len, count, rest) = head(form, body)?;
+    let Some(known) = convert::known(head.code).copied() else {
+        return Some(Parsed { head, known: None, params: 0, data: 0..0 });
+    };
+    let width = if form.large { 4 } else { 2 };
+    // The event's length does not count the block's own words.
+    let after_header = (len as usize).checked_sub(if form.counted { 26 } else { 22 })?;
+    let whole = after_header + usize::from(known.missing);
+    let count = match count {
+        Some(count) => count as usize,
+        None => guess_count(rest, whole, usize::from(known.params))?,
+    };
+    let out = out.get_mut(..count)?;
+    let (lengths, data) = rest.split_at_checked(count * width)?;
+    let end = if form.large {
+        spans(lengths, |length: [u8; 4]| u32::from_ne_bytes(length), out)
+    } else {
+        spans(lengths, |length: [u8; 2]| u16::from_ne_bytes(length).into(), out)
+    };
+    let end = usize::try_from(end).ok().filter(|end| *end <= data.len())?;
+    let told = count * width + end;
+    let start = body.len() - data.len();
+    let fits = told == whole || told == after_header;
+    fits.then_some(Parsed { head, known: Some(known), params: count, data: start..start + end })
+}
+
+/// An event's header, its length, its number of parameters if it says it, and what is behind that.
+#[inline]
+fn head(form: Form, bytes: &[u8]) -> Option<(Head, u32, Option<u32>, &[u8])> {
+    let mut from = Cursor(bytes);
+    let cpu = from.u16()?;
+    let flags = if form.flags { from.u32()? } else { 0 };
+    let fixed = from.array::<22>()?;
+    let mut fixed = Cursor(&fixed);
+    let (time, tid, len, code) = (fixed.u64()?, fixed.i64()?, fixed.u32()?, fixed.u16()?);
+    let count = if form.counted { Some(from.u32()?) } else { None };
+    Some((Head { cpu, flags, time, tid, code }, len, count, from.0))
+}
+
 /// Where parameters of these lengths lie, one behind the other, and where the last one ends. Of nonsense the end is larger than any
 /// block, and nobody looks at the places.
-fn spans<const WIDTH: usize>(lengths: &[u8], number: fn([u8; WIDTH]) -> u32, out: &mut Vec<Span>) -> u64 {
+fn spans<const WIDTH: usize>(lengths: &[u8], number: fn([u8; WIDTH]) -> u32, out: &mut [Span]) -> u64 {
     let mut end = 0u64;
-    out.clear();
-    out.extend(lengths.as_chunks().0.iter().map(|length| {
-        let start = end as u32;
+    for (span, length) in out.iter_mut().zip(lengths.as_chunks().0) {
+        span.start = end as u32;
         end += u64::from(number(*length));
-        Span { start, end: end as u32 }
-    }));
+        span.end = end as u32;
+    }
     end
 }
 
@@ -317,14 +369,6 @@ fn guess_count(rest: &[u8], len: usize, declared: usize) -> Option<usize> {
         let sum = (0..*count).try_fold(2 * count, |sum, i| Some(sum + length(i)?));
         sum == Some(len)
     })
-}
-
-/// Bytes that an event's length lacks: notifications and infrastructure events were written so.
-const fn missing(code: u16) -> usize {
-    match code {
-        280 | 286 => 3,
-        _ => 0,
-    }
 }
 
 fn metadata(kind: Kind, body: &[u8], out: &mut Metadata) -> Result<(), Problem> {

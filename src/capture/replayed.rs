@@ -63,7 +63,7 @@ impl<'r> Replayed<'r> {
 
     /// Whether an address is this side's: the machine's, but in a container only the container's, which captures do not have.
     fn is_local(&self, ip: IpAddr) -> bool {
-        let in_container = self.thread().is_some_and(|id| self.state.task(id).container_id().is_some());
+        let in_container = self.thread().is_some_and(|id| self.state.task(id).cgroups().container_id().is_some());
         !in_container && self.state.is_local(ip)
     }
 
@@ -140,7 +140,7 @@ fn descriptor(number: i64, fd: &Fd) -> Descriptor<'_> {
         number: number as i32,
         kind: kind(fd.kind),
         path: &fd.name,
-        given: fd.name_raw.as_deref().unwrap_or_default(),
+        given: fd.given_name(),
         dev: fd.dev,
         ino: fd.ino,
         upper_layer: fd.upper_layer,
@@ -337,7 +337,7 @@ impl Payload for Replayed<'_> {
     }
 
     fn users<'a>(ev: &'a View<'_, Self>) -> &'a Users {
-        match ev.task().and_then(|task| task.container_id()) {
+        match ev.task().and_then(|task| task.cgroups().container_id()) {
             Some(container) => ev.payload().state.users_of_container(container),
             None => &ev.payload().state.host().users,
         }

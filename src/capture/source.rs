@@ -58,13 +58,7 @@ impl Source {
     }
 
     /// Makes at least `len` bytes available; false when the file ends before.
-    #[inline]
     fn fill(&mut self, len: usize) -> Result<bool, Problem> {
-        if self.end - self.start >= len { Ok(true) } else { self.read(len) }
-    }
-
-    #[cold]
-    fn read(&mut self, len: usize) -> Result<bool, Problem> {
         while self.end - self.start < len {
             if self.over {
                 return Ok(false);
@@ -94,6 +88,27 @@ impl Source {
         u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
     }
 
+    /// The next block, when it is in the buffer and has nothing that needs a second look; to be taken.
+    #[inline]
+    pub fn ready(&self) -> Option<Block> {
+        let bytes = self.buffer.get(self.start..self.end)?;
+        let [kind, len] = bytes.first_chunk::<8>()?.as_chunks().0 else { return None };
+        let (kind, len) = (u32::from_ne_bytes(*kind), u32::from_ne_bytes(*len) as usize);
+        if len < 12 || len > bounds::EVENT_BLOCK || !len.is_multiple_of(4) {
+            return None;
+        }
+        let trailer = u32::from_ne_bytes(*bytes.get(..len)?.last_chunk()?);
+        (trailer as usize == len).then(|| Block { kind, body: self.start + 8..self.start + len - 4 })
+    }
+
+    /// Goes on behind a block.
+    #[inline]
+    pub fn take(&mut self, block: &Block) {
+        let end = block.body.end + 4;
+        self.offset += (end - self.start) as u64;
+        self.start = end;
+    }
+
     /// The next block, or None at the end.
     pub fn block(&mut self, is_event: impl Fn(u32) -> bool) -> Result<Option<Block>, Problem> {
         if !self.fill(8)? {
@@ -112,10 +127,10 @@ impl Source {
         if trailer != len {
             return Err(Problem::BlockTrailer { kind, len, trailer });
         }
-        let start = self.start;
-        self.start += whole;
-        self.offset += u64::from(len);
-        Ok(Some(Block { kind, body: start + 8..start + whole - 4 }))
+        let body = self.start + 8..self.start + whole - 4;
+        let block = Block { kind, body };
+        self.take(&block);
+        Ok(Some(block))
     }
 
     /// The bytes of a block's body.

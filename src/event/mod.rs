@@ -6,6 +6,7 @@
 //! for, [`sources`] where live events and captures differ, [`value`] the contract with those who ask, [`text`] how values are printed.
 
 pub mod arena_text;
+pub mod cgroups;
 pub mod clock;
 pub mod exec;
 pub mod fields;

@@ -83,9 +83,39 @@ fn push_components(path: &[u8], text: &mut ArenaText<'_>) {
     }
 }
 
+/// Whether two bytes side by side are `.` or `/`: without that no name but the first is empty, `.` or `..`. Eight bytes at a time,
+/// for nearly all paths have none.
+fn has_pair(path: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const LOW: u64 = 0x7f * ONES;
+    // The high bit of each byte that is one of the two: they differ in their lowest bit.
+    let marks = |word: [u8; 8]| {
+        let other = (u64::from_le_bytes(word) | ONES) ^ (ONES * u64::from(b'/'));
+        !(((other & LOW) + LOW) | other | LOW)
+    };
+    let (words, rest) = path.as_chunks();
+    let (mut found, mut last) = (0, 0);
+    for word in words {
+        let marked = marks(*word);
+        found |= marked & (marked << 8 | last);
+        last = marked >> 56;
+    }
+    if !rest.is_empty() {
+        match path.last_chunk() {
+            Some(word) => {
+                let marked = marks(*word);
+                found |= marked & marked << 8;
+            }
+            None => return path.windows(2).any(|pair| pair.iter().all(|byte| matches!(byte, b'.' | b'/'))),
+        }
+    }
+    found != 0
+}
+
 /// True when an absolute path has nothing to tidy.
 fn is_tidy(path: &[u8]) -> bool {
     path == b"/"
+        || (!has_pair(path) && path.last() != Some(&b'/'))
         || memchr::memchr_iter(b'/', path).all(|slash| {
             let untidy = matches!(
                 path[slash + 1..],
@@ -110,7 +140,7 @@ pub fn file_name(path: &[u8]) -> &[u8] {
 
 /// `path` with every run of slashes made one.
 pub fn single_slashes<'a>(path: &'a [u8], arena: &'a Bump) -> &'a [u8] {
-    if memchr::memchr_iter(b'/', path).all(|slash| path.get(slash + 1) != Some(&b'/')) {
+    if !has_pair(path) || memchr::memchr_iter(b'/', path).all(|slash| path.get(slash + 1) != Some(&b'/')) {
         return path;
     }
     let mut text = ArenaText::with_capacity(path.len(), arena);
@@ -127,6 +157,23 @@ pub fn single_slashes<'a>(path: &'a [u8], arena: &'a Bump) -> &'a [u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pairs_are_found_wherever_they_stand() {
+        for len in 0..26 {
+            for at in 0..len {
+                for (first, second) in
+                    [(b'/', b'/'), (b'/', b'.'), (b'.', b'/'), (b'.', b'.'), (b'/', b'0'), (b'-', b'/')]
+                {
+                    let mut path = vec![b'x'; len];
+                    path[at] = first;
+                    path.get_mut(at + 1).into_iter().for_each(|byte| *byte = second);
+                    let expected = path.windows(2).any(|pair| pair.iter().all(|byte| matches!(byte, b'.' | b'/')));
+                    assert_eq!(has_pair(&path), expected, "{}", String::from_utf8_lossy(&path));
+                }
+            }
+        }
+    }
 
     #[test]
     fn made_absolute_and_tidied() {

@@ -4,11 +4,12 @@
 //! records a [`Task`] is constant, so what depends on it alone is computed once. Slots are reused in place: in the
 //! steady state a task record allocates nothing.
 
-use super::exec::{Exec, ExecIndex, Execs, strings};
+use super::cgroups::{Cgroups, Met, NONE};
+use super::exec::{Exec, ExecIndex, Execs};
 use super::record::{ExecId, Record, Slot, TaskRecord};
 use crate::driver::abi::{self, fsn_relative, fsn_task, text};
-use crate::enrich::container::{self, Kind};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What is known of a task. Constant until the next record of its slot.
 #[derive(Debug, Default)]
@@ -23,13 +24,11 @@ pub struct Task {
     text: Vec<u8>,
     cwd: Range<u32>,
     root: Range<u32>,
-    cgroups: Range<u32>,
-    cgroup_text: Range<u32>,
+    cgroups: Option<Arc<Cgroups>>,
     cmdline: Range<u32>,
     parent_cmdline: Range<u32>,
     exeline: Range<u32>,
     loginshell: Option<i32>,
-    container: Option<Found>,
     /// Its numbers where they may be wider than the module's: those of captures.
     pub(crate) wide: Option<Ids>,
     /// Tells one filling from another: who fills it sees to that.
@@ -52,15 +51,6 @@ pub struct Ids {
 
 /// What stands for a number that is too wide for a record of the module: no Linux gives it to a process.
 pub const TOO_WIDE: i32 = i32::MAX;
-
-/// A container, as places in the task's text.
-#[derive(Clone, Debug)]
-struct Found {
-    kind: Kind,
-    id: Range<u32>,
-    full_id: Range<u32>,
-    pod_uid: Range<u32>,
-}
 
 /// A flag of a relative that only captures need, beside `FSN_REL_*`: it leads the group of `vpgid`.
 pub const VIRTUAL_GROUP: u32 = 1 << 31;
@@ -130,26 +120,9 @@ impl Task {
         self.part(&self.root)
     }
 
-    /// The control groups as sent: `controllers=path`, each NUL-terminated.
-    pub fn cgroups(&self) -> &[u8] {
-        self.part(&self.cgroups)
-    }
-
-    /// The control groups, one `controllers=path` for each, separated by blanks.
-    pub fn cgroups_text(&self) -> &[u8] {
-        self.part(&self.cgroup_text)
-    }
-
-    /// The control group of a controller; the unified one when no hierarchy of its own has it.
-    pub fn cgroup(&self, controller: &[u8]) -> Option<&[u8]> {
-        let entries = || strings(self.cgroups()).filter_map(split_cgroup);
-        entries()
-            .find(|(controllers, _)| {
-                let is_it = |c: &[u8]| c == controller || (c == b"io" && controller == b"blkio");
-                controllers.split(|b| *b == b',').any(is_it)
-            })
-            .or_else(|| entries().find(|(controllers, _)| controllers.is_empty()))
-            .map(|(_, path)| path)
+    /// Its control groups, and the container they tell of.
+    pub fn cgroups(&self) -> &Cgroups {
+        self.cgroups.as_deref().unwrap_or(&NONE)
     }
 
     /// comm and arguments.
@@ -170,26 +143,6 @@ impl Task {
     /// pid of the oldest process in the lineage, the task included, whose comm ends in `sh`.
     pub const fn loginshell(&self) -> Option<i32> {
         self.loginshell
-    }
-
-    /// The container's kind, or None on the host.
-    pub fn container_kind(&self) -> Option<Kind> {
-        self.container.as_ref().map(|c| c.kind)
-    }
-
-    /// The container's id as rules see it, or None on the host.
-    pub fn container_id(&self) -> Option<&[u8]> {
-        self.container.as_ref().map(|c| self.part(&c.id))
-    }
-
-    /// The container's id as the control groups have it, or None on the host.
-    pub fn container_full_id(&self) -> Option<&[u8]> {
-        self.container.as_ref().map(|c| self.part(&c.full_id))
-    }
-
-    /// The uid of the container's Kubernetes pod, or None.
-    pub fn pod_uid(&self) -> Option<&[u8]> {
-        self.container.as_ref().map(|c| self.part(&c.pod_uid)).filter(|uid| !uid.is_empty())
     }
 
     /// Its numbers.
@@ -315,7 +268,7 @@ impl Task {
     }
 
     /// Becomes what a record says.
-    pub(crate) fn fill(&mut self, record: &TaskRecord<'_>, execs: &Execs) {
+    pub(crate) fn fill(&mut self, record: &TaskRecord<'_>, execs: &Execs, cgroups: &mut Met) {
         self.head = *record.head;
         self.exec = execs.find(ExecId(record.head.exec_id));
         self.birth_exec = execs.find(ExecId(record.head.birth_exec_id));
@@ -326,13 +279,14 @@ impl Task {
         self.ancestors.extend(
             (0u16..).zip(record.relatives).filter(|(_, r)| r.flags & abi::FSN_REL_PARENT != 0).map(|(at, _)| at),
         );
+        if self.cgroups().raw() != record.cgroups {
+            self.cgroups = Some(cgroups.of(record.cgroups));
+        }
         // Built outside of self, because the texts come from its other parts.
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         self.cwd = append(&mut text, |t| t.extend_from_slice(record.cwd));
         self.root = append(&mut text, |t| t.extend_from_slice(record.root));
-        self.cgroups = append(&mut text, |t| t.extend_from_slice(record.cgroups));
-        self.cgroup_text = append(&mut text, |t| push_cgroups(record.cgroups, t));
         let itself = self.itself(execs);
         let cmdline = append(&mut text, |t| push_line(itself.comm, itself.args(), t));
         let exeline = append(&mut text, |t| {
@@ -345,16 +299,6 @@ impl Task {
             None => 0..0,
         };
         (self.cmdline, self.exeline, self.parent_cmdline) = (cmdline, exeline, parent_cmdline);
-        let paths = strings(record.cgroups).filter_map(split_cgroup).map(|(_, path)| path);
-        self.container = container::find(paths).map(|found| Found {
-            kind: found.kind,
-            id: append(&mut text, |t| t.extend_from_slice(found.id())),
-            full_id: append(&mut text, |t| t.extend_from_slice(found.full_id)),
-            // systemd's form of the uid has underscores.
-            pod_uid: append(&mut text, |t| {
-                t.extend(found.pod_uid.unwrap_or_default().iter().map(|b| if *b == b'_' { b'-' } else { *b }));
-            }),
-        });
         self.text = text;
         self.loginshell = (0..=self.ancestors.len())
             .rev()
@@ -394,42 +338,12 @@ fn push_line(comm: &[u8], args: &[u8], text: &mut Vec<u8>) {
     }
 }
 
-/// `controllers=path` in two.
-fn split_cgroup(entry: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = memchr::memchr(b'=', entry)?;
-    Some((&entry[..at], &entry[at + 1..]))
-}
-
-/// The controllers of the unified hierarchy, which has one path for all.
-const UNIFIED: [&[u8]; 8] = [b"cpuset", b"cpu", b"blkio", b"memory", b"hugetlb", b"pids", b"rdma", b"misc"];
-
-fn push_cgroups(cgroups: &[u8], text: &mut Vec<u8>) {
-    let start = text.len();
-    let mut entry = |controller: &[u8], path: &[u8]| {
-        if text.len() > start {
-            text.push(b' ');
-        }
-        // Rules know it by its older name.
-        text.extend_from_slice(if controller == b"io" { b"blkio" } else { controller });
-        text.push(b'=');
-        text.extend_from_slice(path);
-    };
-    // On a host with both, the unified hierarchy usually has no controllers.
-    let others = strings(cgroups).filter_map(split_cgroup).any(|(controllers, _)| !controllers.is_empty());
-    for (controllers, path) in strings(cgroups).filter_map(split_cgroup) {
-        if !controllers.is_empty() {
-            controllers.split(|b| *b == b',').for_each(|c| entry(c, path));
-        } else if !others {
-            UNIFIED.iter().for_each(|c| entry(c, path));
-        }
-    }
-}
-
 /// The tasks of one ring and the images they refer to.
 #[derive(Debug, Default)]
 pub struct Tasks {
     slots: Vec<Task>,
     execs: Execs,
+    cgroups: Met,
     fills: u64,
 }
 
@@ -460,7 +374,7 @@ impl Tasks {
                 if at >= self.slots.len() {
                     self.slots.resize_with(at + 1, Task::default);
                 }
-                self.slots[at].fill(task, &self.execs);
+                self.slots[at].fill(task, &self.execs, &mut self.cgroups);
                 self.fills += 1;
                 self.slots[at].stamp = self.fills;
                 Some(slot)
@@ -496,23 +410,5 @@ impl Tasks {
     /// True when the module should be asked to forget what it has sent: see [`Execs::is_full`].
     pub fn wants_reset(&self) -> bool {
         self.execs.is_full()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cgroup_texts() {
-        let text = |c: &[u8]| {
-            let mut t = Vec::new();
-            push_cgroups(c, &mut t);
-            String::from_utf8_lossy(&t).into_owned()
-        };
-        assert_eq!(text(b"=/a\0"), "cpuset=/a cpu=/a blkio=/a memory=/a hugetlb=/a pids=/a rdma=/a misc=/a");
-        assert_eq!(text(b"=/u\0cpu,cpuacct=/b\0pids=/c\0"), "cpu=/b cpuacct=/b pids=/c");
-        assert_eq!(text(b""), "");
-        assert_eq!(text(b"junk\0"), "");
     }
 }

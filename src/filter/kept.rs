@@ -19,6 +19,8 @@ const RESIDUALS: usize = 1 << 12;
 const SETS: usize = 1 << 15;
 const VALUES: usize = 1 << 12;
 const NODES: usize = 1 << 18;
+/// States of tasks whose answers are at hand for another plan: a task's first events of each type come soon after one another.
+const RECENT: usize = 32;
 /// Longer values are not remembered.
 const VALUE_BYTES: usize = 1024;
 
@@ -43,9 +45,21 @@ pub struct Kept {
     set_ids: HashMap<Box<[PredicateId]>, SetId>,
     /// By column.
     values: Vec<HashMap<Box<[u8]>, SetId>>,
+    /// By place, as far as there is room.
+    recent: Vec<Answered>,
     formulas: Formulas,
     own_nodes: usize,
     scratch: Scratch,
+}
+
+/// The answers found for a task's state, whatever plan asked.
+#[derive(Clone, Default)]
+struct Answered {
+    place: u32,
+    /// 0: of no task.
+    stamp: u64,
+    /// By column: one more than the set; 0 when it was not asked.
+    sets: Box<[SetId]>,
 }
 
 #[derive(Default)]
@@ -110,6 +124,7 @@ impl Kept {
         if self.facts != task.facts {
             self.facts = task.facts;
             self.stamps.fill(0);
+            self.recent.iter_mut().for_each(|answered| answered.stamp = 0);
         }
         let (place, plans) = (task.place as usize, program.plans.len());
         if self.stamps.len() <= place {
@@ -122,7 +137,19 @@ impl Kept {
         }
         let mut answers = std::mem::take(&mut self.scratch.answers);
         answers.clear();
-        answers.extend(program.plans[usize::from(plan)].task_columns.iter().map(|column| self.answer(run, *column)));
+        let mut answered = std::mem::take(&mut self.recent[place % RECENT]);
+        if (answered.place as usize, answered.stamp) != (place, task.stamp) {
+            (answered.place, answered.stamp) = (task.place, task.stamp);
+            answered.sets.fill(0);
+        }
+        for column in &program.plans[usize::from(plan)].task_columns {
+            let set = &mut answered.sets[*column as usize];
+            if *set == 0 {
+                *set = self.answer(run, *column) + 1;
+            }
+            answers.push(*set - 1);
+        }
+        self.recent[place % RECENT] = answered;
         let index = match self.by_answers.get(&Answers(plan, &answers)) {
             Some(index) => *index,
             None => {
@@ -147,6 +174,7 @@ impl Kept {
             sets: vec![Box::default()],
             set_ids: [(Box::default(), 0)].into_iter().collect(),
             values: program.columns.iter().map(|_| HashMap::new()).collect(),
+            recent: vec![Answered { sets: vec![0; program.columns.len()].into(), ..Answered::default() }; RECENT],
             formulas: program.formulas.clone(),
             own_nodes: program.formulas.len(),
             ..Kept::default()

@@ -81,17 +81,21 @@ pub struct Converter {
     previous: EventBuf,
 }
 
-/// Which events of a type need no conversion.
+/// What is asked about the type of every event.
 #[derive(Clone, Copy, Debug)]
-struct Passing {
-    /// Those with so many parameters.
+pub(super) struct Known {
+    /// Parameters of the type today.
+    pub params: u8,
+    /// Bytes that the length of its events lacks: notifications and infrastructure events were written so.
+    pub missing: u8,
+    /// Events with so many parameters need no conversion.
     least: usize,
     /// They end a call whose enter event may have been kept.
     exit: bool,
 }
 
 /// By code.
-static PASSING: LazyLock<Box<[Passing]>> = LazyLock::new(|| {
+static KNOWN: LazyLock<Box<[Known]>> = LazyLock::new(|| {
     let of = |(code, schema): (usize, &Schema)| {
         let code = EventCode(code as u16);
         let least = match (schema.managed, code.info().age, code.is_enter()) {
@@ -100,7 +104,8 @@ static PASSING: LazyLock<Box<[Passing]>> = LazyLock::new(|| {
             (true, Age::Current, false) => usize::from(schema.params),
             (true, ..) => usize::MAX,
         };
-        Passing { least, exit: schema.managed }
+        let missing = if matches!(code.0, 280 | 286) { 3 } else { 0 };
+        Known { params: schema.params, missing, least, exit: schema.managed }
     };
     SCHEMA.iter().enumerate().map(of).collect()
 });
@@ -115,9 +120,10 @@ fn row(code: u16, params: usize) -> Option<&'static Row> {
     ROWS[usize::from(from)..usize::from(to)].iter().find(|row| usize::from(row.params) == params)
 }
 
-/// Number of parameters of an event type; None for a type that is not known.
-pub(super) fn params_of(code: u16) -> Option<u8> {
-    SCHEMA.get(usize::from(code)).map(|schema| schema.params)
+/// None for a type that is not known.
+#[inline]
+pub(super) fn known(code: u16) -> Option<&'static Known> {
+    KNOWN.get(usize::from(code))
 }
 
 impl Converter {
@@ -131,7 +137,6 @@ impl Converter {
     }
 
     /// Steps until the event is dropped, passes or is done with.
-    #[inline]
     pub(super) fn run(&mut self, event: &Event<'_>) -> Result<Step, Problem> {
         if self.passes(event) { Ok(Step::Pass) } else { self.steps(event) }
     }
@@ -155,11 +160,16 @@ impl Converter {
         Err(Problem::Conversion { code: event.code.0, params: event.len() })
     }
 
+    /// Whether an event with so many parameters is one of today's as it is, and changes nothing here.
+    #[inline]
+    pub(super) fn passes_by(&self, known: Known, params: usize) -> bool {
+        params >= known.least && (!known.exit || self.enters.is_empty())
+    }
+
     /// Whether an event is one of today's as it is.
     fn passes(&mut self, event: &Event<'_>) -> bool {
-        let passing = PASSING.get(usize::from(event.code.0)).copied();
-        let Some(passing) = passing.filter(|passing| event.len() >= passing.least) else { return false };
-        if passing.exit {
+        let Some(known) = known(event.code.0).filter(|known| event.len() >= known.least) else { return false };
+        if known.exit {
             self.forget(event);
         }
         true
@@ -238,7 +248,8 @@ impl Converter {
 
     fn finished(&mut self, event: &Event<'_>) -> Step {
         let code = EventCode(self.result.code);
-        let complete = self.result.spans.len() >= params_of(code.0).map_or(0, usize::from);
+        let complete =
+            self.result.spans.len() >= SCHEMA.get(usize::from(code.0)).map_or(0, |schema| usize::from(schema.params));
         if !complete || code.info().age != Age::Current || code.is_enter() {
             return Step::Continue;
         }

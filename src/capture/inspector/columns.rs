@@ -1,6 +1,6 @@
 //! Where the parameters that change state stand in each event, found by name once.
 
-use crate::capture::event::Event;
+use crate::capture::event::{self, Event};
 use crate::event::params;
 use crate::event::types::{EVENTS, EventCode};
 use std::sync::LazyLock;
@@ -29,48 +29,70 @@ ExeCtime = "exe_ino_ctime", ExeMtime = "exe_ino_mtime", TrustedExepath = "truste
 Data = "data",
 }
 
-/// Index of a parameter of an event; None when it has none of this name.
-pub fn column(code: EventCode, column: Column) -> Option<usize> {
-    static ALL: LazyLock<Vec<[u8; NAMES.len()]>> = LazyLock::new(|| {
-        let of = |code| {
-            let mut places = [u8::MAX; NAMES.len()];
-            if let Some(def) = params::event(EventCode(code)) {
-                for (place, name) in places.iter_mut().zip(NAMES) {
-                    *place = def.param(name).map_or(u8::MAX, |(index, _)| index);
-                }
+/// Where the parameters of an event stand, by name; [`NOWHERE`] for those it does not have.
+type Places = [u8; NAMES.len()];
+
+const NOWHERE: u8 = u8::MAX;
+
+/// By event code.
+static PLACES: LazyLock<Box<[Places]>> = LazyLock::new(|| {
+    let of = |code| {
+        let mut places = [NOWHERE; NAMES.len()];
+        if let Some(def) = params::event(EventCode(code)) {
+            for (place, name) in places.iter_mut().zip(NAMES) {
+                *place = def.param(name).map_or(NOWHERE, |(index, _)| index);
             }
-            places
-        };
-        (0..EVENTS.len() as u16).map(of).collect()
-    });
-    let place = ALL.get(usize::from(code.0))?[column as usize];
-    (place != u8::MAX).then_some(usize::from(place))
-}
+        }
+        places
+    };
+    (0..EVENTS.len() as u16).map(of).collect()
+});
 
 /// An event's parameters by name.
 #[derive(Clone, Copy)]
-pub(super) struct Named<'e>(pub &'e Event<'e>);
+pub(super) struct Named<'e> {
+    pub event: &'e Event<'e>,
+    places: &'static Places,
+}
 
 impl<'e> Named<'e> {
-    pub fn signed(&self, c: Column) -> Option<i64> {
-        self.0.signed(column(self.0.code, c)?)
+    #[inline]
+    pub fn new(event: &'e Event<'e>) -> Named<'e> {
+        static NONE: Places = [NOWHERE; NAMES.len()];
+        Named { event, places: PLACES.get(usize::from(event.code.0)).unwrap_or(&NONE) }
     }
 
+    /// No event has so many parameters that one stands at [`NOWHERE`].
+    #[inline]
+    fn param(&self, c: Column) -> Option<&'e [u8]> {
+        match self.places[c as usize] {
+            NOWHERE => None,
+            place => self.event.param(usize::from(place)),
+        }
+    }
+
+    #[inline]
+    pub fn signed(&self, c: Column) -> Option<i64> {
+        event::signed(self.param(c)?)
+    }
+
+    #[inline]
     pub fn unsigned(&self, c: Column) -> Option<u64> {
-        self.0.unsigned(column(self.0.code, c)?)
+        event::unsigned(self.param(c)?)
     }
 
     pub fn text(&self, c: Column) -> Option<&'e [u8]> {
-        self.0.text(column(self.0.code, c)?)
+        event::text(self.param(c)?)
     }
 
     /// Bytes of a parameter that has a value.
     pub fn bytes(&self, c: Column) -> Option<&'e [u8]> {
-        self.0.param(column(self.0.code, c)?).filter(|bytes| !bytes.is_empty())
+        self.param(c).filter(|bytes| !bytes.is_empty())
     }
 
     /// The result: the first parameter that is one.
+    #[inline]
     pub fn result(&self) -> i64 {
-        self.0.signed(0).unwrap_or(-1)
+        self.event.signed(0).unwrap_or(-1)
     }
 }

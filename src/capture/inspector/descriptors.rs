@@ -3,7 +3,7 @@
 use super::columns::Named;
 use super::fd::{Fd, ICMP, RAW, Role, Slot, TCP, UDP, bounded};
 use super::thread::ThreadId;
-use super::{Action, After, Column, Inspector, Subject, column};
+use super::{Action, After, Column, Inspector, Subject};
 use crate::capture::event::Event;
 use crate::capture::meta::{Address, FdKind};
 use crate::enrich::users::UNKNOWN;
@@ -90,7 +90,7 @@ pub(super) fn is_given(text: &[u8]) -> bool {
 
 impl Inspector {
     pub(super) fn descriptor(&mut self, action: Action, event: &Event<'_>, id: ThreadId, subject: &mut Subject) {
-        let named = Named(event);
+        let named = Named::new(event);
         let result = named.result();
         match action {
             Action::Open | Action::OpenByHandle => self.opened(event, id, subject),
@@ -202,7 +202,7 @@ impl Inspector {
     }
 
     fn opened(&mut self, event: &Event<'_>, id: ThreadId, subject: &mut Subject) {
-        let named = Named(event);
+        let named = Named::new(event);
         let number = named.result();
         subject.fd = Some(number);
         if number < 0 {
@@ -211,13 +211,13 @@ impl Inspector {
         let enter = self.enter_of(event);
         let enter = enter.as_ref().map(|enter| enter.view(event.num));
         // What the kernel read first counts: the program may have changed its memory since.
-        let first = enter.as_ref().and_then(|enter| Named(enter).text(Column::Name)).filter(|name| is_given(name));
+        let first = enter.as_ref().and_then(|enter| Named::new(enter).text(Column::Name)).filter(|name| is_given(name));
         let exit = || named.text(Column::Name).or_else(|| named.text(Column::Path));
         let Some(given) = first.or_else(exit) else { return };
         let arena = Bump::new();
         let name = match given {
-            UNKNOWN => given.to_vec(),
-            given => path::absolute(self.base(event, id), given, &arena).to_vec(),
+            UNKNOWN => given,
+            given => path::absolute(self.base(event, id), given, &arena),
         };
         let is_creat = event.code.info().name == "creat";
         let flags = match named.unsigned(Column::Flags) {
@@ -225,6 +225,7 @@ impl Inspector {
             None if is_creat => open_bit::WRITE | open_bit::CREAT,
             None => 0,
         };
+        let kind = if flags & open_bit::DIRECTORY != 0 { FdKind::Directory } else { FdKind::File };
         let mut layers = flags;
         if let Some(creat) = named.unsigned(Column::CreatFlags) {
             // Bits of their own: upper and lower layer.
@@ -232,15 +233,12 @@ impl Inspector {
             layers |= if creat & 2 != 0 { open_bit::LOWER_LAYER } else { 0 };
         }
         let fd = Fd {
-            kind: if flags & open_bit::DIRECTORY != 0 { FdKind::Directory } else { FdKind::File },
-            name,
-            name_raw: Some(path::single_slashes(given, &arena).into()),
             open_flags: flags,
             dev: named.unsigned(Column::Dev).unwrap_or(0) as u32,
             ino: named.unsigned(Column::Ino).unwrap_or(0),
             upper_layer: layers & open_bit::UPPER_LAYER != 0,
             lower_layer: layers & open_bit::LOWER_LAYER != 0,
-            ..Fd::default()
+            ..Fd::opened(kind, name, path::single_slashes(given, &arena))
         };
         self.keep(id, number, fd, u64::from(flags) & O_CLOEXEC != 0);
         subject.renamed = true;
@@ -252,7 +250,7 @@ impl Inspector {
             let owner = self.threads.owner_of_fds(id);
             &*self.threads.get(owner).cwd
         };
-        let dirfd = column(event.code, Column::DirFd).and_then(|i| event.signed(i));
+        let dirfd = Named::new(event).signed(Column::DirFd);
         match dirfd {
             None => cwd(),
             Some(fd) if fd == i64::from(libc::AT_FDCWD) => cwd(),
@@ -293,8 +291,7 @@ impl Inspector {
                 fd.rename();
             }
             Some(Asked::Unix(path)) => {
-                fd.name.clear();
-                fd.name.extend_from_slice(bounded(path));
+                fd.new_name().extend_from_slice(bounded(path));
             }
             None => return,
         }
@@ -303,12 +300,12 @@ impl Inspector {
 
     fn connected(&mut self, named: &Named<'_>, id: ThreadId, result: i64, subject: &mut Subject) {
         let pending = result == -i64::from(libc::EINPROGRESS);
-        let enter = self.enter_of(named.0);
+        let enter = self.enter_of(named.event);
         if result < 0 && !pending {
             return;
         }
-        let enter = enter.as_ref().map(|enter| enter.view(named.0.num));
-        let first = enter.as_ref().and_then(|enter| Named(enter).bytes(Column::Addr)).and_then(address);
+        let enter = enter.as_ref().map(|enter| enter.view(named.event.num));
+        let first = enter.as_ref().and_then(|enter| Named::new(enter).bytes(Column::Addr)).and_then(address);
         let tuple = match (named.bytes(Column::Tuple).and_then(tuple), first) {
             // What the kernel read first counts.
             (Some(CapturedTuple::Ip(source, destination)), Some(Asked::Ip(ip, port)))

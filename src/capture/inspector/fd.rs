@@ -17,14 +17,23 @@ pub enum Role {
     Server,
 }
 
+/// A name as the program gave it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Given {
+    #[default]
+    Unknown,
+    /// The same as rules see.
+    Name,
+    Other(Rc<[u8]>),
+}
+
 /// What is known of a descriptor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fd {
     pub kind: FdKind,
     /// As rules see it: an absolute path, both ends of a socket.
     pub name: Vec<u8>,
-    /// As the program gave it.
-    pub name_raw: Option<Rc<[u8]>>,
+    pub given: Given,
     /// Falco's bits.
     pub open_flags: u32,
     pub dev: u32,
@@ -85,27 +94,53 @@ impl Fd {
         fd
     }
 
+    /// A file that was opened.
+    pub fn opened(kind: FdKind, name: &[u8], given: &[u8]) -> Fd {
+        let same = name == given;
+        let given = if same { Given::Name } else { Given::Other(given.into()) };
+        Fd { kind, name: name.to_vec(), given, ..Fd::default() }
+    }
+
+    /// Its name as the program gave it, or nothing.
+    pub fn given_name(&self) -> &[u8] {
+        match &self.given {
+            Given::Unknown => b"",
+            Given::Name => &self.name,
+            Given::Other(given) => given,
+        }
+    }
+
+    /// An empty name, to be written anew.
+    pub fn new_name(&mut self) -> &mut Vec<u8> {
+        if self.given == Given::Name {
+            self.given = Given::Other(self.name[..].into());
+        }
+        self.name.clear();
+        &mut self.name
+    }
+
     pub fn is_ip(&self) -> bool {
         matches!(self.kind, FdKind::Ipv4 | FdKind::Ipv6 | FdKind::Ipv4Server | FdKind::Ipv6Server)
     }
 
     /// Makes the name from the ends.
     pub fn rename(&mut self) {
-        self.name.clear();
-        if let Some((ip, port)) = self.source {
-            let _ = write!(self.name, "{ip}:{port}");
+        let (source, destination) = (self.source, self.destination);
+        let name = self.new_name();
+        if let Some((ip, port)) = source {
+            let _ = write!(name, "{ip}:{port}");
         }
-        if let Some((ip, port)) = self.destination {
-            let _ = write!(self.name, "->{ip}:{port}");
+        if let Some((ip, port)) = destination {
+            let _ = write!(name, "->{ip}:{port}");
         }
     }
 
     /// Makes the name of a unix socket from its ends and a path.
     pub fn name_unix(&mut self, path: &[u8]) {
-        self.name.clear();
         let (source, destination) = self.unix;
-        let _ = write!(self.name, "{source:x}->{destination:x} ");
-        self.name.extend_from_slice(bounded(path));
+        let name = self.new_name();
+        let _ = write!(name, "{source:x}->{destination:x} ");
+        name.extend_from_slice(bounded(path));
     }
 }
 
@@ -146,23 +181,102 @@ impl Room {
     }
 }
 
+/// Numbers that have a place of their own: those of most processes.
+const LOW: usize = 64;
+
+/// Slots by number.
+#[derive(Clone, Debug, Default)]
+struct Numbers {
+    low: Vec<Option<Slot>>,
+    high: HashMap<i64, Slot>,
+    /// Of both.
+    count: usize,
+}
+
+impl Numbers {
+    fn get(&self, number: i64) -> Option<&Slot> {
+        if (0..LOW as i64).contains(&number) { self.low.get(number as usize)?.as_ref() } else { self.high.get(&number) }
+    }
+
+    fn get_mut(&mut self, number: i64) -> Option<&mut Slot> {
+        if (0..LOW as i64).contains(&number) {
+            self.low.get_mut(number as usize)?.as_mut()
+        } else {
+            self.high.get_mut(&number)
+        }
+    }
+
+    /// Whether one that is not there would take memory.
+    fn would_grow(&self, number: i64) -> bool {
+        if (0..LOW as i64).contains(&number) {
+            number as usize >= self.low.capacity()
+        } else {
+            self.high.len() == self.high.capacity()
+        }
+    }
+
+    fn insert(&mut self, number: i64, slot: Slot) {
+        let old = if (0..LOW as i64).contains(&number) {
+            let at = number as usize;
+            if at >= self.low.len() {
+                self.low.resize(at + 1, None);
+            }
+            self.low[at].replace(slot)
+        } else {
+            self.high.insert(number, slot)
+        };
+        self.count += usize::from(old.is_none());
+    }
+
+    fn remove(&mut self, number: i64) {
+        let old = if (0..LOW as i64).contains(&number) {
+            self.low.get_mut(number as usize).and_then(Option::take)
+        } else {
+            self.high.remove(&number)
+        };
+        self.count -= usize::from(old.is_some());
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (i64, &Slot)> {
+        let low = (0..).zip(&self.low).filter_map(|(number, slot)| Some((number, slot.as_ref()?)));
+        low.chain(self.high.iter().map(|(number, slot)| (*number, slot)))
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = (i64, &mut Slot)> {
+        let low = (0..).zip(&mut self.low).filter_map(|(number, slot)| Some((number, slot.as_mut()?)));
+        low.chain(self.high.iter_mut().map(|(number, slot)| (*number, slot)))
+    }
+
+    fn retain(&mut self, keep: impl Fn(i64, &Slot) -> bool) {
+        for (number, slot) in (0..).zip(&mut self.low) {
+            slot.take_if(|slot| !keep(number, slot));
+        }
+        self.high.retain(|number, slot| keep(*number, slot));
+        self.count = self.low.iter().flatten().count() + self.high.len();
+    }
+
+    fn bytes(&self) -> usize {
+        self.low.capacity() * size_of::<Option<Slot>>() + self.high.allocation_size()
+    }
+}
+
 /// A table's slots, and what they take of the room.
 #[derive(Debug)]
 struct Slots {
-    all: HashMap<i64, Slot>,
+    all: Numbers,
     room: Rc<Room>,
     charged: usize,
 }
 
 impl Slots {
-    fn new(all: HashMap<i64, Slot>, room: &Rc<Room>) -> Slots {
+    fn new(all: Numbers, room: &Rc<Room>) -> Slots {
         let mut slots = Slots { all, room: room.clone(), charged: 0 };
         slots.charge();
         slots
     }
 
     fn charge(&mut self) {
-        let bytes = self.all.allocation_size() + size_of::<Slots>();
+        let bytes = self.all.bytes() + size_of::<Slots>();
         self.room.bytes.set(self.room.bytes.get() + bytes - self.charged);
         self.charged = bytes;
     }
@@ -186,11 +300,11 @@ impl FdTable {
     }
 
     pub fn slot(&self, fd: i64) -> Option<&Slot> {
-        self.shared.as_ref()?.all.get(&fd)
+        self.shared.as_ref()?.all.get(fd)
     }
 
     pub fn len(&self) -> usize {
-        self.shared.as_ref().map_or(0, |slots| slots.all.len())
+        self.shared.as_ref().map_or(0, |slots| slots.all.count)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -198,7 +312,7 @@ impl FdTable {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (i64, &Fd)> {
-        self.shared.iter().flat_map(|slots| &slots.all).map(|(number, slot)| (*number, &*slot.fd))
+        self.shared.iter().flat_map(|slots| slots.all.iter()).map(|(number, slot)| (number, &*slot.fd))
     }
 }
 
@@ -223,7 +337,7 @@ impl<'t> FdsMut<'t> {
 
     pub fn get_mut(self, fd: i64) -> Option<&'t mut Fd> {
         self.table.slot(fd)?;
-        Some(Rc::make_mut(&mut self.own()?.all.get_mut(&fd)?.fd))
+        Some(Rc::make_mut(&mut self.own()?.all.get_mut(fd)?.fd))
     }
 
     /// Adds or replaces one; a new one beyond the limit of a process, or of all tables, is not kept.
@@ -231,16 +345,18 @@ impl<'t> FdsMut<'t> {
         let FdsMut { table, room } = self;
         let own = FdsMut { table: &mut *table, room }.own();
         if own.is_none() {
-            table.shared = Some(Rc::new(Slots::new(HashMap::new(), room)));
+            table.shared = Some(Rc::new(Slots::new(Numbers::default(), room)));
         }
         let Some(slots) = table.shared.as_mut().and_then(Rc::get_mut) else { return };
-        if let Some(known) = slots.all.get_mut(&fd) {
+        if let Some(known) = slots.all.get_mut(fd) {
             *known = slot;
-        } else if slots.all.len() < bounds::FDS {
-            let grows = slots.all.len() == slots.all.capacity();
+        } else if slots.all.count < bounds::FDS {
+            let grows = slots.all.would_grow(fd);
             if !grows || room.has(slots.charged) {
                 slots.all.insert(fd, slot);
-                slots.charge();
+                if grows {
+                    slots.charge();
+                }
             }
         }
     }
@@ -249,34 +365,33 @@ impl<'t> FdsMut<'t> {
         if self.table.slot(fd).is_some()
             && let Some(slots) = self.own()
         {
-            slots.all.remove(&fd);
+            slots.all.remove(fd);
         }
     }
 
     pub fn retain(self, keep: impl Fn(i64, &Slot) -> bool) {
         let Some(shared) = &mut self.table.shared else { return };
         if let Some(slots) = Rc::get_mut(shared) {
-            slots.all.retain(|number, slot| keep(*number, slot));
+            slots.all.retain(keep);
             return;
         }
-        let kept = || shared.all.iter().filter(|(number, slot)| keep(**number, slot));
-        let count = kept().count();
-        if count == shared.all.len() {
+        let kept = || shared.all.iter().filter(|(number, slot)| keep(*number, slot));
+        if kept().count() == shared.all.count {
             return;
         }
         if !self.room.has(shared.charged) {
             self.table.shared = None;
             return;
         }
-        let mut all = HashMap::with_capacity(count);
-        all.extend(kept().map(|(number, slot)| (*number, slot.clone())));
+        let mut all = Numbers::default();
+        kept().for_each(|(number, slot)| all.insert(number, slot.clone()));
         *shared = Rc::new(Slots::new(all, self.room));
     }
 
     /// Sets whether exec closes one.
     pub fn close_on_exec(self, fd: i64, on: bool) {
         if self.table.slot(fd).is_some_and(|slot| slot.close_on_exec != on)
-            && let Some(slot) = self.own().and_then(|slots| slots.all.get_mut(&fd))
+            && let Some(slot) = self.own().and_then(|slots| slots.all.get_mut(fd))
         {
             slot.close_on_exec = on;
         }
@@ -284,9 +399,9 @@ impl<'t> FdsMut<'t> {
 
     /// The descriptors of a range are closed by exec.
     pub fn close_range_on_exec(self, range: &RangeInclusive<i64>) {
-        let concerns = |number: &i64, slot: &Slot| range.contains(number) && !slot.close_on_exec;
-        if self.table.shared.iter().flat_map(|slots| &slots.all).any(|(number, slot)| concerns(number, slot)) {
-            let all = self.own().into_iter().flat_map(|slots| &mut slots.all);
+        let concerns = |number: i64, slot: &Slot| range.contains(&number) && !slot.close_on_exec;
+        if self.table.shared.iter().flat_map(|slots| slots.all.iter()).any(|(number, slot)| concerns(number, slot)) {
+            let all = self.own().into_iter().flat_map(|slots| slots.all.iter_mut());
             all.filter(|(number, _)| range.contains(number)).for_each(|(_, slot)| slot.close_on_exec = true);
         }
     }

@@ -79,7 +79,7 @@ impl Inspector {
     }
 
     fn fill(&mut self, id: ThreadId, mirror: &mut Mirror, scratch: &mut Scratch) {
-        let Inspector { threads, execs, dictionary, next_image, fills, .. } = self;
+        let Inspector { threads, execs, cgroups, dictionary, next_image, fills, .. } = self;
         let thread = threads.get(id);
         let mut image_id = |image: &Image| told(image, *dictionary, next_image, execs, &mut scratch.argv);
         let exec_id = image_id(&thread.image);
@@ -142,7 +142,7 @@ impl Inspector {
             root: &thread.root,
             cgroups: &thread.cgroups,
         };
-        mirror.task.fill(&record, execs);
+        mirror.task.fill(&record, execs, cgroups);
         mirror.task.wide = Some(Ids {
             tid: thread.tid,
             pid: thread.pid,

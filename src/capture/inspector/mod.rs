@@ -12,7 +12,7 @@ mod mirror;
 mod processes;
 pub mod thread;
 
-use columns::{Column, column};
+use columns::{Column, Named};
 pub use descriptors::{CapturedTuple, address, tuple};
 
 use super::bounds;
@@ -20,12 +20,12 @@ use super::event::{Event, EventBuf, STATE_ONLY};
 use super::meta::{Interface, Machine, Metadata};
 use crate::enrich::runtime::Containers;
 use crate::enrich::users::Users;
+use crate::event::cgroups::Met;
 use crate::event::clock::Clock;
 use crate::event::exec::Execs;
 use crate::event::params;
 use crate::event::types::{Age, EVENTS, EventCode, Origin, flag};
 use crate::event::view::Host;
-use columns::Named;
 use fd::{Fd, FdTable, FdsMut, Room, Slot};
 use std::rc::Rc;
 use std::sync::LazyLock;
@@ -77,17 +77,34 @@ enum Action {
     Enter,
 }
 
+/// What is asked about the type of every event.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    action: Action,
+    /// The parameter with the number of the descriptor it is about.
+    main_fd: Option<u8>,
+}
+
+impl Shape {
+    const NOTHING: Shape = Shape { action: Action::Nothing, main_fd: None };
+}
+
 /// By event code.
-static ACTIONS: LazyLock<Vec<Action>> = LazyLock::new(|| {
-    let of = |code: u16| {
-        let info = EventCode(code).info();
-        if EventCode(code).is_enter() && info.origin == Origin::Syscall {
+static SHAPES: LazyLock<Vec<Shape>> = LazyLock::new(|| {
+    let action_of = |code: EventCode| {
+        let info = code.info();
+        if code.is_enter() && info.origin == Origin::Syscall {
             return Action::Enter;
         }
         if info.age != Age::Current {
             return Action::Nothing;
         }
-        action(info.name, EventCode(code).is_enter())
+        action(info.name, code.is_enter())
+    };
+    let of = |code: u16| {
+        let code = EventCode(code);
+        let main_fd = params::event(code).and_then(|def| def.main_fd).filter(|_| code.info().has(flag::USES_FD));
+        Shape { action: action_of(code), main_fd }
     };
     (0..EVENTS.len() as u16).map(of).collect()
 });
@@ -189,6 +206,7 @@ pub struct Inspector {
     machine: Machine,
     interfaces: Vec<Interface>,
     execs: Execs,
+    cgroups: Met,
     /// Generation of the dictionary of images.
     dictionary: u32,
     next_image: u64,
@@ -217,6 +235,7 @@ impl Inspector {
             machine: Machine::default(),
             interfaces: Vec::new(),
             execs: Execs::default(),
+            cgroups: Met::default(),
             dictionary: 1,
             next_image: 0,
             lineage_seq: 1,
@@ -317,9 +336,10 @@ impl Inspector {
     }
 
     /// Changes what an event has changed by the time its call returned.
+    #[inline]
     pub fn before(&mut self, event: &Event<'_>) -> Subject {
         self.host.cpu = u32::from(event.cpu);
-        let action = ACTIONS.get(usize::from(event.code.0)).copied().unwrap_or(Action::Nothing);
+        let Shape { action, main_fd } = *SHAPES.get(usize::from(event.code.0)).unwrap_or(&Shape::NOTHING);
         let hidden = match action {
             Action::User(_) | Action::Group(_) => true,
             // Those of the oldest captures tell nothing that their exits could use; rules see them, as in Falco.
@@ -330,24 +350,35 @@ impl Inspector {
             self.host.first_event = event.time;
         }
         let thread = self.thread_of(event, action);
-        let mut subject = Subject { thread, hidden, ..Subject::default() };
-        if EventCode(event.code.0).info().has(flag::USES_FD)
-            && let Some(main) = params::event(event.code).and_then(|def| def.main_fd)
-        {
-            subject.fd = event.signed(usize::from(main));
+        let fd = main_fd.and_then(|main| event.signed(usize::from(main)));
+        let mut subject = Subject { thread, fd, hidden, ..Subject::default() };
+        if action != Action::Nothing {
+            self.change(action, event, &mut subject);
         }
+        subject
+    }
+
+    fn change(&mut self, action: Action, event: &Event<'_>, subject: &mut Subject) {
+        let thread = subject.thread;
         match action {
             Action::Nothing => {}
             Action::Enter => self.entered(event),
-            Action::Clone | Action::Exec | Action::Exit => self.process(action, event, &mut subject),
+            // Sizes are told whether or not the call succeeded. They are no part of what makes a task another one.
+            Action::Memory => {
+                if let Some(id) = thread {
+                    processes::set_memory(self.threads.get_mut(id), &Named::new(event));
+                }
+            }
+            Action::Clone | Action::Exec | Action::Exit => self.process(action, event, subject),
             Action::User(added) => self.user(event, added),
             Action::Group(added) => self.group(event, added),
             Action::Container => self.container(event),
             Action::Switch => {
                 subject.exec_time = self.switched(event);
                 if let Some(id) = thread {
-                    self.threads.get_mut(id).exec_total += subject.exec_time;
-                    self.property(action, event, id);
+                    let thread = self.threads.get_mut(id);
+                    thread.exec_total += subject.exec_time;
+                    processes::set_counters(thread, &Named::new(event));
                 }
             }
             Action::Chdir
@@ -361,7 +392,6 @@ impl Inspector {
             | Action::Capset
             | Action::Namespace
             | Action::Rlimit
-            | Action::Memory
             | Action::Prctl => {
                 if let Some(id) = thread {
                     self.property(action, event, id);
@@ -369,11 +399,10 @@ impl Inspector {
             }
             _ => {
                 if let Some(id) = thread {
-                    self.descriptor(action, event, id, &mut subject);
+                    self.descriptor(action, event, id, subject);
                 }
             }
         }
-        subject
     }
 
     /// ns since the switch before on the same CPU; 0 for the first.
@@ -383,9 +412,17 @@ impl Inspector {
     }
 
     /// Changes what rules were to see once more.
+    #[inline]
     pub fn after(&mut self, subject: &Subject) {
-        let Some(id) = subject.thread else { return };
-        match subject.after {
+        if let Some(id) = subject.thread
+            && subject.after != After::Nothing
+        {
+            self.change_after(id, subject.after);
+        }
+    }
+
+    fn change_after(&mut self, id: ThreadId, after: After) {
+        match after {
             After::Nothing => {}
             After::CloseFd(number) => self.fds_mut(id).remove(number),
             After::RemoveThread => self.remove_thread(id),
@@ -393,13 +430,15 @@ impl Inspector {
     }
 
     /// The thread of an event; one of which nothing is known when the table has none.
+    #[inline]
     fn thread_of(&mut self, event: &Event<'_>, action: Action) -> Option<ThreadId> {
-        let found = self.threads.find(event.tid);
-        if found.is_some()
-            || event.tid < 0
-            || matches!(action, Action::Exit | Action::Switch | Action::User(_) | Action::Group(_))
-        {
-            return found;
+        self.threads.find(event.tid).or_else(|| self.unknown_thread(event, action))
+    }
+
+    #[cold]
+    fn unknown_thread(&mut self, event: &Event<'_>, action: Action) -> Option<ThreadId> {
+        if event.tid < 0 || matches!(action, Action::Exit | Action::Switch | Action::User(_) | Action::Group(_)) {
+            return None;
         }
         // The child's own event makes it.
         if action == Action::Clone {
@@ -431,24 +470,25 @@ impl Inspector {
     }
 
     fn user(&mut self, event: &Event<'_>, added: bool) {
-        let number = |c| column(event.code, c).and_then(|i| event.unsigned(i));
-        let text = |c| column(event.code, c).and_then(|i| event.text(i)).unwrap_or_default();
-        let Some(uid) = number(Column::Uid) else { return };
+        let named = Named::new(event);
+        let text = |c| named.text(c).unwrap_or_default();
+        let Some(uid) = named.unsigned(Column::Uid) else { return };
         let (name, home, shell) = (text(Column::Name), text(Column::Home), text(Column::Shell));
         let users = self.users_mut(text(Column::Container));
         if added { users.set_user(uid as u32, name, home, shell) } else { users.remove_user(uid as u32) }
     }
 
     fn group(&mut self, event: &Event<'_>, added: bool) {
-        let text = |c| column(event.code, c).and_then(|i| event.text(i)).unwrap_or_default();
-        let Some(gid) = column(event.code, Column::Gid).and_then(|i| event.unsigned(i)) else { return };
+        let named = Named::new(event);
+        let text = |c| named.text(c).unwrap_or_default();
+        let Some(gid) = named.unsigned(Column::Gid) else { return };
         let users = self.users_mut(text(Column::Container));
         if added { users.set_group(gid as u32, text(Column::Name)) } else { users.remove_group(gid as u32) }
     }
 
     /// A runtime told of a container: by an event of its own, or as the container plugin does.
     fn container(&mut self, event: &Event<'_>) {
-        let named = Named(event);
+        let named = Named::new(event);
         if let Some(json) = named.bytes(Column::Json) {
             self.containers.describe(json);
         } else if let (Some(name), Some(json)) = (named.text(Column::Name), named.bytes(Column::Data)) {

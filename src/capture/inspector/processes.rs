@@ -29,7 +29,7 @@ impl Inspector {
 
     /// Both sides of a fork: whichever comes first makes the child.
     fn cloned(&mut self, event: &Event<'_>, subject: &mut Subject) {
-        let named = Named(event);
+        let named = Named::new(event);
         let result = named.result();
         let flags = named.unsigned(Column::Flags).unwrap_or(0) as u32;
         if result < 0 {
@@ -89,7 +89,7 @@ impl Inspector {
     }
 
     fn caller(&mut self, event: &Event<'_>) -> Option<ThreadId> {
-        let named = Named(event);
+        let named = Named::new(event);
         let mut thread = Thread::unknown(event.tid);
         thread.unknown = false;
         fill(&mut thread, &named);
@@ -99,7 +99,7 @@ impl Inspector {
 
     fn child_of(&self, parent: ThreadId, tid: i64, flags: u32, event: &Event<'_>) -> Thread {
         let maker = self.threads.get(parent);
-        let named = Named(event);
+        let named = Named::new(event);
         let mut child = maker.fork(tid);
         fill(&mut child, &named);
         child.flags = flags;
@@ -157,7 +157,7 @@ impl Inspector {
     }
 
     fn executed(&mut self, event: &Event<'_>, subject: &mut Subject) {
-        let named = Named(event);
+        let named = Named::new(event);
         let enter = self.enter_of(event);
         let Some(mut id) = subject.thread else { return };
         if named.result() < 0 {
@@ -216,7 +216,9 @@ impl Inspector {
         });
         thread.exec_time = event.time;
         set_counters(thread, &named);
-        if let Some(cgroups) = named.bytes(Column::Cgroups) {
+        if let Some(cgroups) = named.bytes(Column::Cgroups)
+            && *cgroups != *thread.cgroups
+        {
             thread.cgroups = cgroups.into();
         }
         let set = |to: &mut i64, c| *to = named.signed(c).unwrap_or(*to);
@@ -263,7 +265,7 @@ impl Inspector {
 
     fn exited(&mut self, event: &Event<'_>, subject: &mut Subject) {
         let Some(id) = subject.thread else { return };
-        let reaper = Named(event).signed(Column::ReaperTid).unwrap_or(0);
+        let reaper = Named::new(event).signed(Column::ReaperTid).unwrap_or(0);
         let thread = self.threads.get_mut(id);
         thread.dead = true;
         let (tid, pid, is_main) = (thread.tid, thread.pid, thread.is_main());
@@ -310,17 +312,8 @@ impl Inspector {
 
     /// Changes of a thread's own properties.
     pub(super) fn property(&mut self, action: Action, event: &Event<'_>, id: ThreadId) {
-        let named = Named(event);
+        let named = Named::new(event);
         let result = named.result();
-        if action == Action::Memory {
-            // Sizes are told whether or not the call succeeded. They are no part of what makes a task another one.
-            set_memory(self.threads.get_mut(id), &named);
-            return;
-        }
-        if action == Action::Switch {
-            set_counters(self.threads.get_mut(id), &named);
-            return;
-        }
         if result < 0 {
             return;
         }
@@ -433,7 +426,9 @@ fn fill(thread: &mut Thread, named: &Named<'_>) {
             sent: Cell::default(),
         });
     }
-    if let Some(cgroups) = named.bytes(Column::Cgroups) {
+    if let Some(cgroups) = named.bytes(Column::Cgroups)
+        && *cgroups != *thread.cgroups
+    {
         thread.cgroups = cgroups.into();
     }
     if let Some(uid) = named.unsigned(Column::Uid) {
@@ -455,12 +450,14 @@ fn set_ids(thread: &mut Thread, named: &Named<'_>) {
     if let Some(start) = named.unsigned(Column::PidnsInitStart) {
         thread.pidns_init_start = start;
     }
-    if let Some(cgroups) = named.bytes(Column::Cgroups) {
+    if let Some(cgroups) = named.bytes(Column::Cgroups)
+        && *cgroups != *thread.cgroups
+    {
         thread.cgroups = cgroups.into();
     }
 }
 
-fn set_counters(thread: &mut Thread, named: &Named<'_>) {
+pub(super) fn set_counters(thread: &mut Thread, named: &Named<'_>) {
     if let Some(limit) = named.signed(Column::FdLimit) {
         thread.fdlimit = limit;
     }
@@ -470,7 +467,7 @@ fn set_counters(thread: &mut Thread, named: &Named<'_>) {
     set_memory(thread, named);
 }
 
-fn set_memory(thread: &mut Thread, named: &Named<'_>) {
+pub(super) fn set_memory(thread: &mut Thread, named: &Named<'_>) {
     let set = |to: &mut u32, c| *to = named.unsigned(c).map_or(*to, |n| n as u32);
     set(&mut thread.vmsize_kb, Column::VmSize);
     set(&mut thread.vmrss_kb, Column::VmRss);

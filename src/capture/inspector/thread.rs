@@ -293,15 +293,18 @@ pub struct Threads {
 }
 
 impl Threads {
+    #[inline]
     pub fn find(&self, tid: i64) -> Option<ThreadId> {
         match self.found.get() {
             Some((found, id)) if found == tid => Some(id),
-            _ => {
-                let id = *self.by_tid.get(&tid)?;
-                self.found.set(Some((tid, id)));
-                Some(id)
-            }
+            _ => self.look_up(tid),
         }
+    }
+
+    fn look_up(&self, tid: i64) -> Option<ThreadId> {
+        let id = *self.by_tid.get(&tid)?;
+        self.found.set(Some((tid, id)));
+        Some(id)
     }
 
     pub fn get(&self, id: ThreadId) -> &Thread {

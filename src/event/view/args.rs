@@ -105,7 +105,7 @@ impl<'r, P: Payload> View<'r, P> {
             abi::FSN_V_CWD => Some(Arg::Text(task.cwd())),
             abi::FSN_V_FDLIMIT => wide(head.fdlimit),
             abi::FSN_V_COMM => Some(Arg::Text(task.comm())),
-            abi::FSN_V_CGROUPS => Some(Arg::Bytes(task.cgroups())),
+            abi::FSN_V_CGROUPS => Some(Arg::Bytes(task.cgroups().raw())),
             abi::FSN_V_ENV => exec.map(|e| Arg::Bytes(e.environ())),
             abi::FSN_V_TTY => wide(u64::from(head.tty)),
             abi::FSN_V_VPGID => signed(head.vpgid),

@@ -21,12 +21,12 @@ fn text(text: &str) -> Option<Value<'_>> {
 
 /// What the container's runtime told of it.
 fn told<'a, P: Payload>(ev: &'a View<'_, P>) -> Option<&'a Described> {
-    P::described(ev, ev.task?.container_id()?)
+    P::described(ev, ev.task?.cgroups().container_id()?)
 }
 
 /// A text about the image. The host has an empty one, which rules compare with names of images.
 fn image<'a, P: Payload>(ev: &'a View<'_, P>, of: impl FnOnce(&'a Described) -> &'a str) -> Option<Value<'a>> {
-    if ev.task?.container_kind().is_none() { Some(Value::Str(b"")) } else { text(of(told(ev)?)) }
+    if ev.task?.cgroups().container_kind().is_none() { Some(Value::Str(b"")) } else { text(of(told(ev)?)) }
 }
 
 /// A text of the container itself, else of its pod's sandbox; only in pods.
@@ -84,24 +84,24 @@ fn labels<'a>(all: &BTreeMap<String, String>, arena: &'a Bump) -> Option<Value<'
 answer! {
     /// container.*, k8s.*; missing without a task.
     fn extract(ev, field, arena) {
-        "container.id" => Some(Value::Str(ev.task?.container_id().unwrap_or(HOST))),
+        "container.id" => Some(Value::Str(ev.task?.cgroups().container_id().unwrap_or(HOST))),
         "container.name" => {
-            told(ev).and_then(|c| text(&c.name)).or(Some(Value::Str(ev.task?.container_id().unwrap_or(HOST))))
+            told(ev).and_then(|c| text(&c.name)).or(Some(Value::Str(ev.task?.cgroups().container_id().unwrap_or(HOST))))
         },
-        "container.full_id" => Some(Value::Str(ev.task?.container_full_id().unwrap_or(HOST))),
+        "container.full_id" => Some(Value::Str(ev.task?.cgroups().container_full_id().unwrap_or(HOST))),
         "container.type" => match told(ev).and_then(Described::kind) {
             Some(kind) => text(kind),
-            None => Some(Value::Str(ev.task?.container_kind().map_or(HOST, |kind| kind.name().as_bytes()))),
+            None => Some(Value::Str(ev.task?.cgroups().container_kind().map_or(HOST, |kind| kind.name().as_bytes()))),
         },
         "container.start_ts" => {
             let task = ev.task?;
-            task.container_kind()?;
+            task.cgroups().container_kind()?;
             (task.head.vpid != task.head.pid).then_some(())?;
             ev.host.clock.wall_of_boot(task.head.pidns_init_start).map(Value::U64)
         },
         "container.duration" => {
             let task = ev.task?;
-            task.container_kind()?;
+            task.cgroups().container_kind()?;
             (task.head.vpid != task.head.pid).then_some(())?;
             let start = ev.host.clock.wall_of_boot(task.head.pidns_init_start)?;
             Some(Value::U64(ev.time().saturating_sub(start)))
@@ -128,7 +128,7 @@ answer! {
         "container.labels" => labels(&told(ev)?.labels, arena),
         "k8s.pod.uid" | "k8s.pod.id" => {
             let of_label = told(ev).and_then(|c| text(c.label("io.kubernetes.pod.uid")?));
-            of_label.or_else(|| ev.task?.pod_uid().map(Value::Str))
+            of_label.or_else(|| ev.task?.cgroups().pod_uid().map(Value::Str))
         },
         "k8s.pod.name" => text(told(ev)?.label("io.kubernetes.pod.name")?),
         "k8s.ns.name" => text(told(ev)?.label("io.kubernetes.pod.namespace")?),

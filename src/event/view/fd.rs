@@ -120,7 +120,7 @@ fn text(value: &str) -> Option<Value<'_>> {
 
 fn prefixed<'a, P: Payload>(ev: &View<'_, P>, name: &[u8], arena: &'a Bump) -> Option<Value<'a>> {
     let mut out = ArenaText::with_capacity(16 + name.len(), arena);
-    out.push(ev.task.and_then(|task| task.container_id()).unwrap_or_default());
+    out.push(ev.task.and_then(|task| task.cgroups().container_id()).unwrap_or_default());
     out.push(b":");
     out.push(name);
     Some(Value::Str(out.finish()))

@@ -71,7 +71,7 @@ impl Host {
 
     /// The names that hold for a task: the host's, or its container's.
     pub fn users_of(&self, task: Option<&Task>) -> &Users {
-        match task.and_then(|task| Some((task.container_full_id()?, task.head.pid))) {
+        match task.and_then(|task| Some((task.cgroups().container_full_id()?, task.head.pid))) {
             Some((container, pid)) => self.own_users.find(container, pid, &self.users),
             None => &self.users,
         }

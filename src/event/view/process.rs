@@ -313,9 +313,9 @@ answer! {
             text.push_fmt(format_args!("{}", task.ids().tid));
             str(text.finish())
         },
-        "thread.cgroups" => str(ev.task?.cgroups_text()).filter(|_| !ev.task.is_some_and(|t| t.cgroups().is_empty())),
+        "thread.cgroups" => str(ev.task?.cgroups().text()).filter(|_| !ev.task.is_some_and(|t| t.cgroups().raw().is_empty())),
         "thread.cgroup" => match &field.arg {
-            FieldArg::Key(controller) => ev.task?.cgroup(controller.as_bytes()).map(Value::Str),
+            FieldArg::Key(controller) => ev.task?.cgroups().path(controller.as_bytes()).map(Value::Str),
             _ => None,
         },
         "proc.nthreads" => gauge(ev, Gauge::Threads, 1),
