@@ -21,8 +21,8 @@
 #include <sys/ioctl.h>
 #endif
 
-#define FSN_ABI_MAJOR	2
-#define FSN_ABI_MINOR	1
+#define FSN_ABI_MAJOR	3
+#define FSN_ABI_MINOR	0
 #define FSN_DEVICE_NAME	"falco-sensor"
 
 /* ---- shared pages ------------------------------------------------------------------------------- */
@@ -469,9 +469,9 @@ struct fsn_string {
 #define FSN_STRING_MAX	1024
 #define FSN_NEEDLES_MAX	64	/* contained texts of one set */
 /*
- * Before texts are compared: two bytes of a text, as a mark. Of prefixes the first two, of suffixes the last two from the end; a text of
- * one byte has the marks of all that may stand beside it. Of exact texts the last byte and the length. Of contained ones as many pairs from
- * their beginning as places are passed over (fsn_set.step), one at least.
+ * Before texts are compared: two bytes of a text, as a mark. Of prefixes two that stand at the same place in all of them (fsn_set.step), of
+ * suffixes the last two from the end; a text of one byte has the marks of all that may stand beside it. Of exact texts the last byte and the
+ * length. Of contained ones as many pairs from their beginning as places are passed over (fsn_set.step), one at least.
  */
 #define FSN_PAIRS	1024
 #define FSN_PAIR(a, b)	(((__u32)(a) << 5 ^ (__u32)(b)) % FSN_PAIRS)
@@ -492,7 +492,10 @@ struct fsn_set {
 		__u16 count;
 	} part[FSN_SET_PARTS];
 	__u8 pairs[FSN_PAIRS];	/* by FSN_PAIR: for which parts (as bits) a text has it */
-	/* by part, of contained texts: they are looked for at every so manieth place, as each is longer than that; 0: at every one */
+	/*
+	 * by part: of prefixes, where their pair begins; contained texts are looked for at every so manieth place, as each is longer than
+	 * that; 0: at every one
+	 */
 	__u8 step[FSN_SET_PARTS];
 	__u8 reserved[7];
 };
@@ -513,21 +516,24 @@ struct fsn_step {
 #define FSN_REG_RESULT	6
 #define FSN_REG_NONE	0xff
 
+/* Where a program begins, by what each call says of itself: one that failed, else by the access mode (O_ACCMODE) in a register. */
+#define FSN_ENTRY_FAILED	4
+#define FSN_ENTRIES	5
+
 #define FSN_PROGRAM_URGENT	(1u << 0)	/* what passes is likely to match: a sleeping consumer is woken at once */
-#define FSN_PROGRAM_OBJECTS	(1u << 1)	/* has tests of texts or sockets; without, those count as held */
-#define FSN_PROGRAM_REGISTERS	(1u << 2)	/* can stop a call without them */
 
 /* The conditions of the events that share them. */
 struct fsn_program {
 	__u16 step;		/* first of its steps */
 	__u16 steps;
 	__u16 test;		/* first of its tests */
+	__u16 entry[FSN_ENTRIES];	/* step, or an end; the first one where there is no access mode */
+	__u8 access;		/* register of the access mode, or FSN_REG_NONE */
 	__u8 tests;
 	__u8 path;		/* register of the path's address, or FSN_REG_NONE */
 	__u8 dirfd;		/* register of the directory that a relative path starts at; NONE: the current one */
 	__u8 fd;		/* register of the descriptor, or FSN_REG_RESULT, or NONE */
 	__u8 flags;		/* FSN_PROGRAM_* */
-	__u8 reserved;
 };
 
 /* Hands over a blob; size 0: none any more, everything passes. */

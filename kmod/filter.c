@@ -51,20 +51,16 @@ static int check_set(const struct fsn_filter *head, const struct fsn_set *set)
 	       set->part[FSN_SET_DOTTED].count <= FSN_NEEDLES_MAX;
 }
 
+/* Whether @to is an end or one of the program's steps from @least on. */
+static int check_target(const struct fsn_program *p, __u16 to, __u32 least)
+{
+	return to == FSN_STEP_PASS || to == FSN_STEP_STOP || (to >= least && to < (__u32)p->step + p->steps);
+}
+
 static int check_step(const struct fsn_program *p, __u32 at, const struct fsn_step *s)
 {
-	__u32 end = (__u32)p->step + p->steps;
-	unsigned int i;
-
-	if (s->test < p->test || s->test - p->test >= p->tests)
-		return 0;
-	for (i = 0; i < 2; i++) {
-		__u16 to = i ? s->yes : s->no;
-
-		if (to != FSN_STEP_PASS && to != FSN_STEP_STOP && (to <= at || to >= end))
-			return 0;
-	}
-	return 1;
+	return s->test >= p->test && s->test - p->test < p->tests && check_target(p, s->yes, at + 1) &&
+	       check_target(p, s->no, at + 1);
 }
 
 static int check_program(const struct fsn_filter *head, const struct fsn_table *table,
@@ -76,8 +72,12 @@ static int check_program(const struct fsn_filter *head, const struct fsn_table *
 	    p->tests > FSN_PROGRAM_TESTS || (__u32)p->test + p->tests > head->tests)
 		return 0;
 	if ((p->path != FSN_REG_NONE && !reg_ok(p->path)) || (p->dirfd != FSN_REG_NONE && !reg_ok(p->dirfd)) ||
-	    (p->fd != FSN_REG_NONE && p->fd != FSN_REG_RESULT && !reg_ok(p->fd)))
+	    (p->fd != FSN_REG_NONE && p->fd != FSN_REG_RESULT && !reg_ok(p->fd)) ||
+	    (p->access != FSN_REG_NONE && !reg_ok(p->access)))
 		return 0;
+	for (i = 0; i < FSN_ENTRIES; i++)
+		if (!check_target(p, p->entry[i], p->step))
+			return 0;
 	for (i = p->step; i < (__u32)p->step + p->steps; i++)
 		if (!check_step(p, i, &table->steps[i]))
 			return 0;
@@ -217,7 +217,8 @@ static int in_set(const struct fsn_table *t, const struct fsn_set *set, const st
 {
 	const char *text = fact->text;
 	__u32 len = fact->len;
-	unsigned char end = text[len - 1], before = len > 1 ? text[len - 2] : 0, second = len > 1 ? text[1] : 0;
+	unsigned char end = text[len - 1], before = len > 1 ? text[len - 2] : 0;
+	__u32 at = set->step[FSN_SET_PREFIX];
 	const struct fsn_string *s;
 
 	if (parts_with(set, end, len) & PART(FSN_SET_EXACT)) {
@@ -225,7 +226,7 @@ static int in_set(const struct fsn_table *t, const struct fsn_set *set, const st
 		if (s && s->len == len && !memcmp(t->bytes + s->at, text, len))
 			return 1;
 	}
-	if (parts_with(set, text[0], second) & PART(FSN_SET_PREFIX)) {
+	if (at < len && parts_with(set, text[at], at + 1 < len ? text[at + 1] : 0) & PART(FSN_SET_PREFIX)) {
 		s = last_before(t, set->part[FSN_SET_PREFIX].first, set->part[FSN_SET_PREFIX].count, text, len, 0);
 		if (s && s->len <= len && !memcmp(t->bytes + s->at, text, s->len))
 			return 1;
@@ -350,24 +351,40 @@ static int object_may_be(const struct fsn_table *t, const struct fsn_program *p,
 	return may;
 }
 
-int fsn_filter_passes(const struct fsn_table *t, const struct fsn_program *p, struct fsn_facts *f, int objects)
+static __always_inline int is_object(const struct fsn_test *test)
 {
-	const struct fsn_step *s = &t->steps[p->step];
+	return test->kind == FSN_TEST_TEXT || test->kind == FSN_TEST_SOCKET;
+}
 
-	for (;;) {
+__u32 fsn_filter_begin(const struct fsn_table *t, const struct fsn_program *p, const struct fsn_facts *f)
+{
+	__u32 at = f->ret < 0 ? FSN_ENTRY_FAILED : p->access == FSN_REG_NONE ? 0 : f->args[p->access] & 3;
+
+	at = p->entry[at];
+	/* forward, see check_step() */
+	while (at < FSN_STEP_STOP) {
+		const struct fsn_step *s = &t->steps[at];
 		const struct fsn_test *test = &t->tests[s->test];
-		__u16 to;
 
-		if (test->kind != FSN_TEST_TEXT && test->kind != FSN_TEST_SOCKET)
-			to = registers_may_be(f, test) ? s->yes : s->no;
-		else if (!objects || object_may_be(t, p, f, test, 1ULL << (s->test - p->test)))
-			to = s->yes;
-		else
-			to = s->no;
-		if (to == FSN_STEP_STOP)
-			return 0;
-		if (to == FSN_STEP_PASS)
-			return 1;
-		s = &t->steps[to];	/* forward, see check_step() */
+		if (is_object(test))
+			break;
+		at = registers_may_be(f, test) ? s->yes : s->no;
 	}
+	return at;
+}
+
+int fsn_filter_passes(const struct fsn_table *t, const struct fsn_program *p, struct fsn_facts *f, __u32 at)
+{
+	while (at < FSN_STEP_STOP) {
+		const struct fsn_step *s = &t->steps[at];
+		const struct fsn_test *test = &t->tests[s->test];
+		int may;
+
+		if (is_object(test))
+			may = object_may_be(t, p, f, test, 1ULL << (s->test - p->test));
+		else
+			may = registers_may_be(f, test);
+		at = may ? s->yes : s->no;
+	}
+	return at == FSN_STEP_PASS;
 }

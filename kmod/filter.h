@@ -76,12 +76,14 @@ static inline const struct fsn_program *fsn_filter_program(const struct fsn_tabl
 	return n ? &table->programs[n - 1] : NULL;
 }
 
+/* How far registers and the result alone decide: the first step that asks for more, or an end (FSN_STEP_*). */
+__u32 fsn_filter_begin(const struct fsn_table *table, const struct fsn_program *program, const struct fsn_facts *facts);
+
 /*
- * Whether the call may be one that a rule matches. @objects: look at paths and descriptors, too; without, what asks
- * about them counts as held. Answers are kept in @facts.
+ * Whether the call may be one that a rule matches, from step @at on, which fsn_filter_begin() gave. Answers are kept in
+ * @facts.
  */
-int fsn_filter_passes(const struct fsn_table *table, const struct fsn_program *program, struct fsn_facts *facts,
-		      int objects);
+int fsn_filter_passes(const struct fsn_table *table, const struct fsn_program *program, struct fsn_facts *facts, __u32 at);
 
 /* facts.c: fill the texts or the kind of @facts that are UNASKED; what cannot be told becomes UNKNOWN. probe. */
 void fsn_facts_path(struct fsn_facts *facts, const struct fsn_program *program);

@@ -126,18 +126,20 @@ static __always_inline bool may_match(struct fsn_ring *ring, struct fsn_call *ca
 	const struct fsn_table *table = fsn_table_live();
 	const struct fsn_program *program;
 	u8 class;
+	u32 at;
 
 	program = table ? fsn_filter_program(table, call->sc->event) : NULL;
 	if (!program || call->compat || call->nr >= 512 || (call->sc->flags & FSN_SC_MESSAGES))
 		return true;
 	fsn_facts_begin(facts, call->ret, call->args, ring);
 	call->facts = facts;
-	if ((program->flags & FSN_PROGRAM_REGISTERS) && !fsn_filter_passes(table, program, facts, false)) {
+	at = fsn_filter_begin(table, program, facts);
+	if (at == FSN_STEP_STOP) {
 		ring->producer->filtered[FSN_FILTERED_CALL]++;
 		return false;
 	}
 	*urgent = program->flags & FSN_PROGRAM_URGENT;
-	if (!(program->flags & FSN_PROGRAM_OBJECTS))
+	if (at == FSN_STEP_PASS)
 		return true;
 	/* the mask is cheaper; where the hint is wrong the event is sent, which is only unnecessary */
 	class = READ_ONCE(fsn_probe_config.class[call->sc->sc]) & (FSN_CLASSES - 1);
@@ -145,7 +147,7 @@ static __always_inline bool may_match(struct fsn_ring *ring, struct fsn_call *ca
 		*urgent = false;
 		return true;
 	}
-	if (!fsn_filter_passes(table, program, facts, true)) {
+	if (!fsn_filter_passes(table, program, facts, at)) {
 		ring->producer->filtered[FSN_FILTERED_OBJECT]++;
 		return false;
 	}

@@ -459,7 +459,7 @@ int fsn_rings_init(void)
 	BUILD_BUG_ON(sizeof(struct fsn_string) != 8);
 	BUILD_BUG_ON(sizeof(struct fsn_step) != 8);
 	BUILD_BUG_ON(sizeof(struct fsn_set) != 32 + FSN_PAIRS);
-	BUILD_BUG_ON(sizeof(struct fsn_program) != 12);
+	BUILD_BUG_ON(sizeof(struct fsn_program) != 22);
 	BUILD_BUG_ON(FSN_FILTER_CODES != FSN_EVENT_CODES);
 	BUILD_BUG_ON(PRODUCER_PAGES != 1);
 

@@ -1,9 +1,9 @@
 //! A fixed load of system calls: without a sensor, with one whose module stops what no rule can match, and with one that is sent
 //! everything its rules listen to.
 //!
-//! The sensor is a process of its own, started as an operator starts it; this one makes the calls. What is timed is what a call takes its
-//! caller: each round is the least of many batches, so what other processes do on this CPU, the sensor's own work included, is not in it. In
-//! a guest that counts instructions (`scripts/vm --icount`) a nanosecond is one instruction.
+//! The sensor is a process of its own, started as an operator starts it; another one makes the calls. What is timed is what a call takes its
+//! caller: each round is the least of many batches, so what other processes do on this CPU, the sensor's own work included, is not in it
+//! (but in that of the last load, which has one batch). In a guest that counts instructions (`scripts/vm --icount`) a nanosecond is one instruction.
 
 use super::{Request, Row, rounds};
 use nix::sys::signal::{Signal, kill};
@@ -11,8 +11,9 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -21,40 +22,50 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// What is done, and how often in a batch.
-const LOADS: [(&str, u64); 4] = [("getpid", 100), ("read", 100), ("openat+close", 100), (PROCESS, 1)];
+/// What is done, in how many batches of how many: a round is the least of its batches.
+const LOADS: [(&str, u64, u64); 6] = [
+    ("getpid", 50, 100),
+    ("read", 50, 100),
+    (OPEN, 50, 100),
+    (OPEN_SHORT, 50, 100),
+    (PROCESS, 50, 1),
+    (PROCESSES, 1, 500),
+];
+/// A file in a folder of this run, whose path has some 35 bytes: as many as most that programs open.
+const OPEN: &str = "openat+close";
+/// A file with a short path.
+const OPEN_SHORT: &str = "openat+close, /dev/zero";
+const SHORT: &str = "/dev/zero";
 /// A process is made, ends and is waited for. It runs no program: how long that takes depends on where its file lies.
 const PROCESS: &str = "fork+exit+wait";
-/// Batches of a round.
-const BATCHES: usize = 50;
+/// The same of processes that open a file, one after the other as fast as they come; on one CPU with what the sensor does of them.
+const PROCESSES: &str = "fork+openat+exit+wait, 500 in a row";
+/// An open that a rule looks for.
+const TRIGGER: u8 = LOADS.len() as u8;
 /// Calls that have to raise an alert, to see that the sensor was there.
 const TRIGGERS: u64 = 20;
 const PATIENCE: Duration = Duration::from_secs(120);
 const RULE: &str = "Call of falco-sensor --bench live";
 
-/// What each stage starts the sensor with; None: there is none. That one comes last, for what sensors have left in this process
-/// (threads that read what they said) makes it dearer to copy.
+/// What each stage starts the sensor with; None: there is none.
 const STAGES: [(&str, Option<&[&str]>); 3] =
-    [("stopped if useless", Some(&[])), ("all sent", Some(&["--no-pushdown"])), ("no sensor", None)];
+    [("no sensor", None), ("stopped if useless", Some(&[])), ("all sent", Some(&["--no-pushdown"]))];
 
 /// The rows, and what the sensors said at their end: what was not sent, what was lost.
 pub fn run(request: &Request<'_>) -> Result<(Vec<Row>, Vec<String>), String> {
     let folder = Folder::new()?;
-    let load = Load::new(&folder.0)?;
+    let mut worker = Worker::start(&Load::new(&folder.0)?)?;
     let time = request.time / (STAGES.len() * LOADS.len()) as u32;
     let (mut rows, mut said) = (Vec::new(), Vec::new());
     for (stage, options) in STAGES {
         let sensor = options.map(|options| Sensor::start(request, &folder.0, options)).transpose()?;
         let mut measured = Vec::new();
-        for (name, batch) in LOADS {
-            let rounds = rounds(time, || {
-                (0..BATCHES).try_fold(Duration::MAX, |least, _| Ok(least.min(load.batch(name, batch)?)))
-            })?;
-            measured.push((format!("{name}, {stage}"), batch, rounds));
+        for (load, (name, _, batch)) in (0..).zip(LOADS) {
+            measured.push((format!("{name}, {stage}"), batch, rounds(time, || worker.round(load))?));
         }
         let mut alerts = 0;
         if let Some(mut sensor) = sensor {
-            (0..TRIGGERS).for_each(|_| load.trigger());
+            worker.round(TRIGGER)?;
             alerts = sensor.alerts(TRIGGERS);
             said.push(format!("{stage}: {}", sensor.stop()?));
             if alerts != TRIGGERS {
@@ -63,9 +74,48 @@ pub fn run(request: &Request<'_>) -> Result<(Vec<Row>, Vec<String>), String> {
         }
         rows.extend(measured.into_iter().map(|(name, batch, rounds)| Row::of(&name, batch, alerts, &rounds)));
     }
-    // What the others are compared with is read first.
-    rows.rotate_right(LOADS.len());
     Ok((rows, said))
+}
+
+/// Makes the calls: a process of one thread, as most are. This one has threads that read what a sensor says, and a table of descriptors
+/// that threads share is dearer for whoever looks into it.
+struct Worker {
+    /// Open as long as this is there: then the process ends.
+    talk: UnixStream,
+}
+
+impl Worker {
+    /// To be called while there is one thread.
+    fn start(load: &Load) -> Result<Worker, String> {
+        let (talk, mut other) = UnixStream::pair().map_err(|e| format!("a pair of sockets: {e}"))?;
+        // SAFETY: there is one thread.
+        match unsafe { fork() }.map_err(|e| format!("fork: {e}"))? {
+            ForkResult::Parent { .. } => Ok(Worker { talk }),
+            ForkResult::Child => {
+                drop(talk);
+                let mut asked = [0];
+                while other.read_exact(&mut asked).is_ok() {
+                    let least = load.round(asked[0]).map_or(u64::MAX, |least| least.as_nanos() as u64);
+                    if other.write_all(&least.to_ne_bytes()).is_err() {
+                        break;
+                    }
+                }
+                // SAFETY: it does not return.
+                unsafe { libc::_exit(0) }
+            }
+        }
+    }
+
+    /// The least of the batches of a load.
+    fn round(&mut self, load: u8) -> Result<Duration, String> {
+        let mut least = [0; 8];
+        let told = self.talk.write_all(&[load]).and_then(|()| self.talk.read_exact(&mut least));
+        told.map_err(|e| format!("the process that makes the calls: {e}"))?;
+        match u64::from_ne_bytes(least) {
+            u64::MAX => Err("a call of the load failed".to_owned()),
+            least => Ok(Duration::from_nanos(least)),
+        }
+    }
 }
 
 /// A folder of this run, removed at its end.
@@ -90,6 +140,7 @@ struct Load {
     zero: File,
     /// A file that is there, and one that is not.
     plain: CString,
+    short: CString,
     missing: CString,
 }
 
@@ -99,7 +150,15 @@ impl Load {
         let plain = folder.join("plain");
         fs::write(&plain, "").map_err(|e| format!("{}: {e}", plain.display()))?;
         let zero = File::open("/dev/zero").map_err(|e| format!("/dev/zero: {e}"))?;
-        Ok(Load { zero, plain: text(plain)?, missing: text(missing(folder))? })
+        Ok(Load { zero, plain: text(plain)?, short: text(SHORT.into())?, missing: text(missing(folder))? })
+    }
+
+    fn round(&self, load: u8) -> Result<Duration, String> {
+        let Some((name, batches, batch)) = LOADS.get(usize::from(load)) else {
+            (0..TRIGGERS).for_each(|_| self.open(&self.missing));
+            return Ok(Duration::ZERO);
+        };
+        (0..*batches).try_fold(Duration::MAX, |least, _| Ok(least.min(self.batch(name, *batch)?)))
     }
 
     fn batch(&self, name: &str, batch: u64) -> Result<Duration, String> {
@@ -110,13 +169,11 @@ impl Load {
                 Ok(())
             },
             "read" => |load| (&load.zero).read(&mut [0]).map(drop).map_err(|e| format!("/dev/zero: {e}")),
-            PROCESS => |_| {
-                // SAFETY: what the child does, as one of several threads, is to end.
-                match unsafe { fork() }.map_err(|e| format!("fork: {e}"))? {
-                    // SAFETY: it does not return.
-                    ForkResult::Child => unsafe { libc::_exit(0) },
-                    ForkResult::Parent { child } => waitpid(child, None).map(drop).map_err(|e| format!("wait: {e}")),
-                }
+            PROCESS => |_| process(|| ()),
+            PROCESSES => |load| process(|| load.open(&load.plain)),
+            OPEN_SHORT => |load| {
+                load.open(&load.short);
+                Ok(())
             },
             _ => |load| {
                 load.open(&load.plain);
@@ -139,9 +196,18 @@ impl Load {
             }
         }
     }
+}
 
-    fn trigger(&self) {
-        self.open(&self.missing);
+/// A process that does this and ends.
+fn process(work: impl FnOnce()) -> Result<(), String> {
+    // SAFETY: there is one thread.
+    match unsafe { fork() }.map_err(|e| format!("fork: {e}"))? {
+        ForkResult::Child => {
+            work();
+            // SAFETY: it does not return.
+            unsafe { libc::_exit(0) }
+        }
+        ForkResult::Parent { child } => waitpid(child, None).map(drop).map_err(|e| format!("wait: {e}")),
     }
 }
 

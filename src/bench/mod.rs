@@ -83,6 +83,12 @@ pub fn plan(config: &Config, files: &[PathBuf], style: &Style) -> Result<(Plan, 
 
 /// Measures.
 pub fn run(request: &Request<'_>) -> Result<Report, String> {
+    if let (Mode::Ring | Mode::Live, Some(file)) = (request.mode, request.capture) {
+        let file = file.display();
+        return Err(format!(
+            "--bench ring and live have loads of their own: --capture {file} is for evaluate and replay"
+        ));
+    }
     let start = Instant::now();
     let style = plan::style(request.config, "host".to_owned());
     let (plan, rules) = plan(request.config, request.rules, &style)?;

@@ -94,7 +94,7 @@ impl Source {
         let bytes = self.buffer.get(self.start..self.end)?;
         let [kind, len] = bytes.first_chunk::<8>()?.as_chunks().0 else { return None };
         let (kind, len) = (u32::from_ne_bytes(*kind), u32::from_ne_bytes(*len) as usize);
-        if len < 12 || len > bounds::EVENT_BLOCK || !len.is_multiple_of(4) {
+        if !(12..=bounds::EVENT_BLOCK).contains(&len) || !len.is_multiple_of(4) {
             return None;
         }
         let trailer = u32::from_ne_bytes(*bytes.get(..len)?.last_chunk()?);

@@ -83,7 +83,7 @@ mod tests {
             ("fsn_string", size_of::<fsn_string>(), 8),
             ("fsn_step", size_of::<fsn_step>(), 8),
             ("fsn_set", size_of::<fsn_set>(), 32 + 1024),
-            ("fsn_program", size_of::<fsn_program>(), 12),
+            ("fsn_program", size_of::<fsn_program>(), 22),
         ];
         for (name, size, expected) in sizes {
             assert_eq!(size, expected, "{name}");

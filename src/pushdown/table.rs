@@ -5,7 +5,7 @@
 
 use crate::driver::abi::{self, fsn_filter, fsn_program, fsn_set, fsn_step, fsn_string, fsn_test};
 use crate::filter::necessary::Need;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::mem::size_of;
 
 /// Texts, and how each is compared.
@@ -47,6 +47,27 @@ pub struct Place {
 pub const RESULT: u8 = abi::FSN_REG_RESULT as u8;
 
 impl Texts {
+    fn all(&self) -> impl Iterator<Item = &BTreeSet<Vec<u8>>> {
+        [&self.exact, &self.prefix, &self.suffix, &self.contained].into_iter()
+    }
+
+    /// A guess at how many texts are in the set: a long one is seldom met, nor is one with `..`.
+    fn breadth(&self) -> f64 {
+        let parts = [&self.prefix, &self.suffix, &self.contained].into_iter().flatten();
+        parts.filter(|text| !is_dotted(text)).map(|text| 0.5_f64.powi(text.len().min(64) as i32)).sum()
+    }
+
+    /// Whether for certain a text that is in this set is in the other.
+    fn is_part_of(&self, other: &Texts) -> bool {
+        let begins = |text: &[u8]| other.prefix.iter().any(|with| text.starts_with(with));
+        let ends = |text: &[u8]| other.suffix.iter().any(|with| text.ends_with(with));
+        let contains = |text: &[u8]| other.contained.iter().any(|part| holds(text, part));
+        self.exact.iter().all(|text| other.exact.contains(text) || begins(text) || ends(text) || contains(text))
+            && self.prefix.iter().all(|text| begins(text) || contains(text))
+            && self.suffix.iter().all(|text| ends(text) || contains(text))
+            && self.contained.iter().all(|text| contains(text))
+    }
+
     fn join(&mut self, other: &Texts) {
         self.exact.extend(other.exact.iter().cloned());
         self.prefix.extend(other.prefix.iter().cloned());
@@ -56,9 +77,8 @@ impl Texts {
 
     /// Whether the module takes a set of these. An empty text is in every other, which it does not say.
     fn fits(&self) -> bool {
-        let all = [&self.exact, &self.prefix, &self.suffix, &self.contained];
         let fits = |text: &Vec<u8>| (1..=abi::FSN_STRING_MAX as usize).contains(&text.len());
-        all.into_iter().flatten().all(fits) && self.contained.len() <= abi::FSN_NEEDLES_MAX as usize
+        self.all().flatten().all(fits) && self.contained.len() <= abi::FSN_NEEDLES_MAX as usize
     }
 }
 
@@ -102,7 +122,7 @@ fn arranged(need: Need<Test>) -> Need<Test> {
             Need::All(parts)
         }
         Need::Any(parts) => match Need::any(parts.into_iter().map(arranged).collect::<Vec<_>>()) {
-            Need::Any(parts) => factored(parts),
+            Need::Any(parts) => factored(absorbed(parts)),
             other => other,
         },
         other => other,
@@ -114,6 +134,31 @@ fn parts_of(need: &Need<Test>) -> &[Need<Test>] {
         Need::All(parts) => parts,
         one => std::slice::from_ref(one),
     }
+}
+
+/// Alternatives without those that ask for all that another one asks for, and for more.
+fn absorbed(alternatives: Vec<Need<Test>>) -> Vec<Need<Test>> {
+    /// With more of them what is gained is not worth comparing each with each.
+    const MOST: usize = 64;
+    let implies = |one: &Need<Test>, other: &Need<Test>| match (one, other) {
+        (Need::Is(Test::Text(of, texts)), Need::Is(Test::Text(other, all))) => of == other && texts.is_part_of(all),
+        _ => one == other,
+    };
+    let weaker = |other: &Need<Test>, one: &Need<Test>| {
+        parts_of(other).iter().all(|wanted| parts_of(one).iter().any(|part| implies(part, wanted)))
+    };
+    if alternatives.len() > MOST {
+        return alternatives;
+    }
+    let is_needed = |at: &usize| {
+        let others = alternatives.iter().enumerate().filter(|(other, _)| other != at);
+        // Of two that ask for the same the first stays.
+        !others
+            .into_iter()
+            .any(|(other, need)| weaker(need, &alternatives[*at]) && (other < *at || !weaker(&alternatives[*at], need)))
+    };
+    let needed: Vec<usize> = (0..alternatives.len()).filter(is_needed).collect();
+    needed.into_iter().map(|at| alternatives[at].clone()).collect()
 }
 
 /// Alternatives, none of which is itself one.
@@ -186,29 +231,35 @@ fn limited(need: &Need<Test>) -> Need<Test> {
 
 /// Where every alternative has a text that it asks for, all these texts are asked for first, and once: mostly there is none.
 fn led(need: Need<Test>) -> Need<Test> {
-    if !is_selective(&need) {
-        return need;
-    }
-    let (mut of, mut all, mut count) = (0, Texts::default(), 0);
-    need.map(&mut |test| {
-        if let Test::Text(texts_of, texts) = test {
-            of |= texts_of;
-            all.join(texts);
-            count += 1;
-        }
-        Need::Is(test.clone())
-    });
-    let lead = Need::Is(Test::Text(of, all));
-    match (count > 1, limited(&lead)) {
-        (true, lead @ Need::Is(_)) => match need {
+    let mut count = 0;
+    tests_of(&need, &mut |test| count += usize::from(matches!(test, Test::Text(..))));
+    let Some((of, texts)) = lead(&need).filter(|_| count > 1) else { return need };
+    match limited(&Need::Is(Test::Text(of, texts))) {
+        lead @ Need::Is(_) => match need {
             // What is cheaper stays before it.
             Need::All(parts) => {
-                let (cheap, dear): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| cost(part) < 3);
+                let (cheap, dear): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| cost(part) < 2);
                 Need::all(cheap.into_iter().chain([lead]).chain(dear))
             }
             need => Need::all([lead, need]),
         },
         _ => need,
+    }
+}
+
+/// Texts of which whatever passes has one, as few as there are; None where something may pass without.
+fn lead(need: &Need<Test>) -> Option<(u32, Texts)> {
+    match need {
+        Need::Always => None,
+        Need::Never => Some((0, Texts::default())),
+        Need::Is(Test::Text(of, texts)) => Some((*of, texts.clone())),
+        Need::Is(_) => None,
+        Need::All(parts) => parts.iter().filter_map(lead).min_by(|(_, a), (_, b)| a.breadth().total_cmp(&b.breadth())),
+        Need::Any(parts) => parts.iter().map(lead).try_fold((0, Texts::default()), |(of, mut all), lead| {
+            let (more, texts) = lead?;
+            all.join(&texts);
+            Some((of | more, all))
+        }),
     }
 }
 
@@ -223,77 +274,64 @@ fn is_selective(need: &Need<Test>) -> bool {
     }
 }
 
-/// Whether some result and arguments stop a call, whatever its paths and descriptor are. When in doubt they do.
-fn registers_stop(need: &Need<Test>) -> bool {
-    let mut registers: BTreeMap<u8, Vec<&Test>> = BTreeMap::new();
-    tests_of(need, &mut |test| match test {
-        Test::Result(..) => registers.entry(RESULT).or_default().push(test),
-        Test::Access(reg, _) | Test::Bits(reg, _) | Test::Value(reg, ..) => {
-            registers.entry(*reg).or_default().push(test)
-        }
-        Test::Socket(_) | Test::Text(..) => {}
-    });
-    let choices: Vec<(u8, Vec<i64>)> = registers.iter().map(|(reg, tests)| (*reg, values_that_differ(tests))).collect();
-    let all = choices.iter().try_fold(1_usize, |all, (_, values)| all.checked_mul(values.len()));
-    let Some(all) = all.filter(|all| *all <= MOST_CHOICES) else { return true };
-    (0..all).any(|mut number| {
-        let mut values = [0; 1 + RESULT as usize];
-        for (reg, choice) in &choices {
-            values[usize::from(*reg)] = choice[number % choice.len()];
-            number /= choice.len();
-        }
-        !passes(need, &values)
-    })
+/// A condition by what each call says of itself: what is left of it for calls that succeeded, by access mode, and for those that
+/// failed. Most rules ask each of them for other texts.
+struct Entries {
+    /// The register of the access mode.
+    access: Option<u8>,
+    needs: [Need<Test>; abi::FSN_ENTRIES as usize],
 }
 
-const MOST_CHOICES: usize = 4096;
+impl Entries {
+    /// Told apart.
+    fn of(need: &Need<Test>) -> Entries {
+        let done = with_results(need, 0, i64::MAX);
+        let mut access = None;
+        tests_of(&done, &mut |test| {
+            if let Test::Access(reg, _) = test {
+                access.get_or_insert(*reg);
+            }
+        });
+        let with_mode = |mode: i32| {
+            done.map(&mut |test| match test {
+                Test::Access(reg, modes) if Some(*reg) == access => match modes >> mode & 1 {
+                    0 => Need::Never,
+                    _ => Need::Always,
+                },
+                test => Need::Is(test.clone()),
+            })
+        };
+        let needs = [
+            with_mode(libc::O_RDONLY),
+            with_mode(libc::O_WRONLY),
+            with_mode(libc::O_RDWR),
+            with_mode(libc::O_ACCMODE),
+            with_results(need, i64::MIN, -1),
+        ];
+        Entries { access, needs: needs.map(|need| led(arranged(need))) }
+    }
+
+    /// The same for every call.
+    fn alike(need: &Need<Test>) -> Entries {
+        let need = led(need.clone());
+        Entries { access: None, needs: std::array::from_fn(|_| need.clone()) }
+    }
+}
+
+/// What is left for results between the two.
+fn with_results(need: &Need<Test>, least: i64, most: i64) -> Need<Test> {
+    need.map(&mut |test| match test {
+        Test::Result(low, high) if *low <= least && most <= *high => Need::Always,
+        Test::Result(low, high) if most < *low || *high < least => Need::Never,
+        test => Need::Is(test.clone()),
+    })
+}
 
 fn tests_of<'n>(need: &'n Need<Test>, seen: &mut impl FnMut(&'n Test)) {
     match need {
         Need::Always | Need::Never => {}
         Need::Is(test) => seen(test),
         Need::All(parts) | Need::Any(parts) => parts.iter().for_each(|part| tests_of(part, seen)),
-    }
-}
-
-/// Values of a register, so many that every combination of answers to these tests is one's.
-fn values_that_differ(tests: &[&Test]) -> Vec<i64> {
-    let mut values = BTreeSet::from([0]);
-    for test in tests {
-        if values.len() > MOST_CHOICES {
-            break;
-        }
-        match test {
-            Test::Result(low, high) => values.extend([low.saturating_sub(1), *low, *high, high.saturating_add(1)]),
-            Test::Value(_, low, high) => {
-                values.extend([low.saturating_sub(1), *low, *high, high.saturating_add(1)].map(i64::from));
-            }
-            Test::Access(..) => {
-                values = values.iter().flat_map(|value| (0..4).map(move |mode| value & !3 | mode)).collect()
-            }
-            Test::Bits(_, bits) => {
-                let bits = i64::from(*bits);
-                values = values.iter().flat_map(|value| [value & !bits, value | bits]).collect();
-            }
-            Test::Socket(_) | Test::Text(..) => {}
-        }
-    }
-    values.into_iter().collect()
-}
-
-/// As `fsn_filter_passes()` without objects.
-fn passes(need: &Need<Test>, values: &[i64; 1 + RESULT as usize]) -> bool {
-    let value = |reg: &u8| values[usize::from(*reg)];
-    match need {
-        Need::Always => true,
-        Need::Never => false,
-        Need::Is(Test::Result(low, high)) => (*low..=*high).contains(&value(&RESULT)),
-        Need::Is(Test::Access(reg, modes)) => modes >> (value(reg) & 3) & 1 != 0,
-        Need::Is(Test::Bits(reg, bits)) => value(reg) as u32 & bits != 0,
-        Need::Is(Test::Value(reg, low, high)) => (*low..=*high).contains(&(value(reg) as i32)),
-        Need::Is(Test::Socket(_) | Test::Text(..)) => true,
-        Need::All(parts) => parts.iter().all(|part| passes(part, values)),
-        Need::Any(parts) => parts.iter().any(|part| passes(part, values)),
     }
 }
 
@@ -324,6 +362,8 @@ struct Steps {
     steps: Vec<(usize, Label, Label)>,
     /// By label: the step it stands before.
     labels: Vec<Option<usize>>,
+    /// Where a call begins, as in [`Entries`].
+    entries: Vec<Label>,
 }
 
 #[derive(Clone, Copy)]
@@ -334,6 +374,26 @@ enum Label {
 }
 
 impl Steps {
+    fn of(entries: &Entries) -> Steps {
+        let mut steps = Steps { tests: Vec::new(), steps: Vec::new(), labels: Vec::new(), entries: Vec::new() };
+        for (at, need) in entries.needs.iter().enumerate() {
+            let same = entries.needs[..at].iter().position(|other| other == need);
+            let label = match (need, same) {
+                (Need::Always, _) => Label::Pass,
+                (Need::Never, _) => Label::Stop,
+                (_, Some(same)) => steps.entries[same],
+                _ => {
+                    let label = steps.label();
+                    steps.place(label);
+                    steps.write(need, Label::Pass, Label::Stop);
+                    label
+                }
+            };
+            steps.entries.push(label);
+        }
+        steps
+    }
+
     fn label(&mut self) -> Label {
         self.labels.push(None);
         Label::At(self.labels.len() - 1)
@@ -378,7 +438,7 @@ impl Steps {
 impl Builder {
     /// Conditions for events of a code; whatever does not fit lets everything pass. True when some do not.
     pub fn add(&mut self, code: u16, need: Need<Test>, place: Place) -> bool {
-        let need = led(limited(&arranged(need)));
+        let need = limited(&arranged(need));
         let known = self.known.iter().find(|(other, at, _)| *other == need && *at == place).map(|(.., number)| *number);
         let number = known.or_else(|| self.program(&need, place));
         let Some(number) = number.filter(|_| u32::from(code) < abi::FSN_FILTER_CODES) else { return false };
@@ -395,20 +455,18 @@ impl Builder {
         if matches!(need, Need::Always | Need::Never) {
             return None;
         }
-        let mut steps = Steps { tests: Vec::new(), steps: Vec::new(), labels: Vec::new() };
-        steps.write(need, Label::Pass, Label::Stop);
-        let texts = steps.tests.iter().map(|test| match test {
-            Test::Text(_, t) => t.exact.len() + t.prefix.len() + t.suffix.len() + t.contained.len(),
-            _ => 0,
-        });
-        let fits = steps.tests.len() <= abi::FSN_PROGRAM_TESTS as usize
-            && steps.steps.len() <= abi::FSN_PROGRAM_STEPS as usize
-            && self.steps.len() + steps.steps.len() < usize::from(STOP)
-            && self.strings.len() + texts.sum::<usize>() <= usize::from(u16::MAX)
-            && self.programs.len() < usize::from(u8::MAX);
-        if !fits {
+        // What is told apart is larger: it must not take the room of others.
+        let room = [abi::FSN_FILTER_MAX as usize / 16, abi::FSN_FILTER_MAX as usize];
+        let ways =
+            [Entries::of(need), Entries::alike(need)].into_iter().map(|entries| (Steps::of(&entries), entries.access));
+        let fitting = ways.zip(room).find(|((steps, _), room)| self.fits(steps, *room));
+        let Some(((steps, access), _)) = fitting else {
             let cheap = need.map(&mut |test| if test.is_object() { Need::Always } else { Need::Is(test.clone()) });
             return if cheap == *need { None } else { self.program(&cheap, place) };
+        };
+        if steps.steps.is_empty() {
+            // Told apart it says nothing.
+            return None;
         }
         let (first_step, first_test) = (self.steps.len() as u16, self.tests.len() as u16);
         for test in &steps.tests {
@@ -428,21 +486,42 @@ impl Builder {
         });
         self.steps.extend(raw);
         let mut flags = 0;
-        flags |= if steps.tests.iter().any(Test::is_object) { abi::FSN_PROGRAM_OBJECTS } else { 0 };
         flags |= if is_selective(need) { abi::FSN_PROGRAM_URGENT } else { 0 };
-        flags |= if registers_stop(need) { abi::FSN_PROGRAM_REGISTERS } else { 0 };
         self.programs.push(fsn_program {
             step: first_step,
             steps: steps.steps.len() as u16,
             test: first_test,
+            entry: std::array::from_fn(|at| target(steps.entries[at])),
+            access: access.unwrap_or(NONE),
             tests: steps.tests.len() as u8,
             path: place.path.unwrap_or(NONE),
             dirfd: place.dirfd.unwrap_or(NONE),
             fd: place.fd.unwrap_or(NONE),
             flags: flags as u8,
-            reserved: 0,
         });
         Some(self.programs.len() as u8)
+    }
+
+    /// Whether there is room for a program, which is to take no more than some of it.
+    fn fits(&self, steps: &Steps, room: usize) -> bool {
+        let texts = |test: &Test| match test {
+            Test::Text(_, t) => t.all().map(|texts| texts.len()).sum(),
+            _ => 0,
+        };
+        let bytes = |test: &Test| match test {
+            Test::Text(_, t) => {
+                let strings = t.all().flatten().map(|text| text.len() + size_of::<fsn_string>());
+                size_of::<fsn_set>() + strings.sum::<usize>()
+            }
+            _ => 0,
+        };
+        let tests = &steps.tests;
+        tests.len() <= abi::FSN_PROGRAM_TESTS as usize
+            && steps.steps.len() <= abi::FSN_PROGRAM_STEPS as usize
+            && tests.iter().map(bytes).sum::<usize>() <= room
+            && self.steps.len() + steps.steps.len() < usize::from(STOP)
+            && self.strings.len() + tests.iter().map(texts).sum::<usize>() <= usize::from(u16::MAX)
+            && self.programs.len() < usize::from(u8::MAX)
     }
 
     fn test(&mut self, test: &Test) -> fsn_test {
@@ -489,7 +568,11 @@ impl Builder {
             }
         }
         mark(&mut set, abi::FSN_SET_EXACT, texts.exact.iter().map(|t| (t[t.len() - 1], Some(t.len() as u8))));
-        mark(&mut set, abi::FSN_SET_PREFIX, texts.prefix.iter().map(|t| (t[0], t.get(1).copied())));
+        // As far behind as all have one: paths begin alike.
+        let least = texts.prefix.iter().map(Vec::len).min().unwrap_or(0);
+        let at = least.saturating_sub(2).min(usize::from(u8::MAX));
+        set.step[abi::FSN_SET_PREFIX as usize] = at as u8;
+        mark(&mut set, abi::FSN_SET_PREFIX, texts.prefix.iter().map(|t| (t[at], t.get(at + 1).copied())));
         mark(
             &mut set,
             abi::FSN_SET_SUFFIX,
@@ -552,9 +635,12 @@ fn is_dotted(text: &[u8]) -> bool {
     text.windows(2).any(|two| two.iter().all(|byte| matches!(byte, b'.' | b'/')))
 }
 
+fn holds(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len().max(1)).any(|window| window == part)
+}
+
 /// Those that contain no other: who has one of the others has one of these.
 fn innermost(texts: &BTreeSet<Vec<u8>>) -> Vec<Vec<u8>> {
-    let holds = |text: &[u8], other: &[u8]| text.windows(other.len()).any(|part| part == other);
     let is_innermost = |text: &&Vec<u8>| !texts.iter().any(|other| other != *text && holds(text, other));
     texts.iter().filter(is_innermost).cloned().collect()
 }

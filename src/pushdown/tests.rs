@@ -47,12 +47,10 @@ impl Loaded {
         let mut facts = seen.facts(record.head.ret, &args);
         let (table, facts) = (&raw const self.table, &raw mut facts);
         // SAFETY: a checked table, its program, and facts whose texts live in `seen`.
-        let (flags, registers, all) = unsafe {
-            let flags = u32::from((*program).flags);
-            (flags, abi::fsn_filter_passes(table, program, facts, 0), abi::fsn_filter_passes(table, program, facts, 1))
-        };
-        assert!(registers != 0 || flags & abi::FSN_PROGRAM_REGISTERS != 0, "stopped by what is said not to stop");
-        registers != 0 && all != 0
+        unsafe {
+            let at = abi::fsn_filter_begin(table, program, facts);
+            abi::fsn_filter_passes(table, program, facts, at) != 0
+        }
     }
 }
 

@@ -186,7 +186,7 @@ pub struct Options {
     #[arg(long, value_enum, value_name = "MODE", conflicts_with_all = ["replay", "record"])]
     pub bench: Option<Mode>,
 
-    /// With --bench: the capture to take events from (evaluate and ring have a load of their own)
+    /// With --bench evaluate (which has a load of its own) or replay: the capture to take events from
     #[arg(long, value_name = "FILE", requires = "bench")]
     pub capture: Option<PathBuf>,
 
