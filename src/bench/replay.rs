@@ -40,7 +40,7 @@ fn once(file: &Path, plan: &Plan, style: &Style) -> Result<(Answer, Duration), S
     let program = &plan.program;
     loop {
         let events = &mut answer.events;
-        let event = replay.next_wanted(|event, _| {
+        let event = replay.next_wanted(|event| {
             *events += 1;
             program.wants(event.code.0)
         });

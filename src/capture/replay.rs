@@ -64,14 +64,14 @@ impl Replay {
     /// The next event that rules see, with the state as it was when its call returned; None at the end.
     #[expect(clippy::should_implement_trait, reason = "what it gives borrows from itself")]
     pub fn next(&mut self) -> Result<Option<ReplayedEvent<'_>>, CaptureError> {
-        self.next_wanted(|_, _| true)
+        self.next_wanted(|_| true)
     }
 
-    /// The next event that rules see and `wanted` does not pass over, told its code and thread's description. State is kept
-    /// of those passed over too.
+    /// The next event that rules see and `wanted`, asked once about each of these, does not pass over. State is kept of those passed over
+    /// too.
     pub fn next_wanted(
         &mut self,
-        mut wanted: impl FnMut(&Event<'_>, &Inspector) -> bool,
+        mut wanted: impl FnMut(&Event<'_>) -> bool,
     ) -> Result<Option<ReplayedEvent<'_>>, CaptureError> {
         if let Some(subject) = self.subject.take() {
             self.state.after(&subject);
@@ -88,9 +88,13 @@ impl Replay {
             }
             let event = self.reader.current();
             self.copy.iter_mut().for_each(|copy| copy.write(|writer| writer.event(&event)));
-            let subject = self.state.before(&event);
             let previous = std::mem::replace(&mut self.previous, event.time);
-            if subject.hidden || !wanted(&event, &self.state) {
+            let is_quiet = self.state.is_untouched_by(&event);
+            if is_quiet && !wanted(&event) {
+                continue;
+            }
+            let subject = self.state.before(&event);
+            if subject.hidden || !(is_quiet || wanted(&event)) {
                 self.state.after(&subject);
                 continue;
             }

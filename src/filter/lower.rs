@@ -8,7 +8,7 @@ use super::error::{ErrorKind, FilterError, type_name};
 use super::glob::Glob;
 use super::literal::{self, Group, Literal, group};
 use super::pathprefix::PathPrefixes;
-use super::posix;
+use super::posix::Patterns;
 use super::predicate::{Check, PredicateId, PredicateKey, RightKey, Table, Term, TermId, TermKind};
 use super::scheme::{FieldProblem, Scheme, find_field};
 use super::test::{BytesSet, Test, TestKind, literal_bits};
@@ -39,6 +39,7 @@ pub struct Lower<'s> {
     pub printing: bool,
     /// Ask the resolver for the hosts that conditions name. Only for programs that will run: it takes time.
     pub resolving: bool,
+    pub patterns: Patterns,
     /// The condition is a rule's: which events it listens to has to be told from its text.
     pub of_rule: bool,
 }
@@ -49,7 +50,8 @@ fn error<T>(kind: ErrorKind, pos: Pos, message: impl Into<String>) -> Result<T, 
 
 impl<'s> Lower<'s> {
     pub fn new(scheme: &'s dyn Scheme) -> Self {
-        Lower { scheme, table: Table::default(), printing: false, resolving: false, of_rule: false }
+        let (table, patterns) = (Table::default(), Patterns::default());
+        Lower { scheme, table, printing: false, resolving: false, patterns, of_rule: false }
     }
 
     pub fn condition(&mut self, expr: &Expr) -> Result<Cond, FilterError> {
@@ -226,11 +228,11 @@ impl<'s> Lower<'s> {
             }
         }
         let name = def.map_or("", |(def, _)| def.name);
-        let (scheme, resolving) = (self.scheme, self.resolving);
+        let (scheme, resolving, patterns) = (self.scheme, self.resolving, &self.patterns);
         let key = PredicateKey { left: left_id, op: Some(op), modifier, right: RightKey::Values(values) };
         self.table.intern_predicate(key.clone(), |_| {
             let RightKey::Values(values) = &key.right else { unreachable!("built just above") };
-            let build = Build { scheme, ty: ty.ty, name, pos: right.pos(), resolving };
+            let build = Build { scheme, ty: ty.ty, name, pos: right.pos(), resolving, patterns };
             let check = if ty.list {
                 let set = build.set(values)?.plain();
                 match op {
@@ -330,6 +332,7 @@ struct Build<'a> {
     name: &'a str,
     pos: Pos,
     resolving: bool,
+    patterns: &'a Patterns,
 }
 
 impl Build<'_> {
@@ -415,7 +418,7 @@ impl Build<'_> {
             Op::EndsWith => TestKind::EndsWith(text.into()),
             Op::Regex => {
                 let pattern = String::from_utf8_lossy(text);
-                let regex = posix::compile(&pattern).map_err(|why| {
+                let regex = self.patterns.get(&pattern).map_err(|why| {
                     FilterError::new(
                         ErrorKind::Regex,
                         self.pos,

@@ -4,7 +4,26 @@
 //! `(?:`, brackets taken literally) so that a pattern means the same in both. Longest-match plays no part in a match
 //! of the whole subject. Invariant: linear time in the subject, whatever the pattern.
 
+use hashbrown::HashMap;
 use regex::bytes::Regex;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Patterns that were compiled: whoever loads rules asks for each several times, and that takes longer than all the rest.
+#[derive(Clone, Debug, Default)]
+pub struct Patterns(Arc<Mutex<HashMap<String, Regex>>>);
+
+impl Patterns {
+    /// A pattern, compiled once.
+    pub fn get(&self, pattern: &str) -> Result<Regex, String> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(regex) = known.get(pattern) {
+            return Ok(regex.clone());
+        }
+        let regex = compile(pattern)?;
+        known.insert(pattern.to_owned(), regex.clone());
+        Ok(regex)
+    }
+}
 
 /// Compiles a pattern. The error says what is wrong with it.
 pub fn compile(pattern: &str) -> Result<Regex, String> {

@@ -15,6 +15,7 @@ use super::kept::Kept;
 use super::literal::Literal;
 use super::lower::Lower;
 use super::met::Met;
+use super::posix::Patterns;
 use super::predicate::{Check, PredicateId, Table, TermId, TermKind};
 use super::residual::{Instr, Residual, Same, Step, Target, emit, straighten};
 use super::scheme::{CodeSet, MAX_CODES, Scheme};
@@ -156,7 +157,12 @@ pub struct Compiler<'s> {
 
 impl<'s> Compiler<'s> {
     pub fn new(scheme: &'s dyn Scheme, matching: Matching) -> Self {
-        let lower = Lower { resolving: true, ..Lower::new(scheme) };
+        Compiler::with_patterns(Patterns::default(), scheme, matching)
+    }
+
+    /// With patterns that may have been compiled before.
+    pub fn with_patterns(patterns: Patterns, scheme: &'s dyn Scheme, matching: Matching) -> Self {
+        let lower = Lower { resolving: true, patterns, ..Lower::new(scheme) };
         let (formulas, rules) = (Formulas::default(), Vec::new());
         Compiler { lower, formulas, rules, syscalls: CodeSet::EMPTY, matching, tables: Tables::default() }
     }

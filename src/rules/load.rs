@@ -12,6 +12,7 @@ use crate::filter::ast::{Expr, Pos};
 use crate::filter::deep::on_large_stack;
 use crate::filter::error::WarningKind;
 use crate::filter::lower::Lower;
+use crate::filter::posix::Patterns;
 use crate::filter::program::{Compiler, Matching, Program, RuleIndex};
 use crate::filter::scheme::Scheme;
 use crate::filter::{FilterError, Format, infer, parser, warn};
@@ -59,6 +60,7 @@ pub struct LoadedRules {
     pub(super) lists: Lists,
     pub(super) macros: Vec<ParsedMacro>,
     pub(super) used_macros: HashSet<String>,
+    patterns: Patterns,
 }
 
 impl LoadedRules {
@@ -81,7 +83,7 @@ impl LoadedRules {
     ) -> Result<Program, FilterError> {
         let selected: Vec<RuleIndex> = selected.into_iter().collect();
         on_large_stack(|| {
-            let mut compiler = Compiler::new(scheme, matching);
+            let mut compiler = Compiler::with_patterns(self.patterns.clone(), scheme, matching);
             for index in selected {
                 let rule = self.rule(index);
                 if rule.source == source {
@@ -236,7 +238,14 @@ impl<'e> Loader<'e> {
                 });
             }
         }
-        Ok(LoadedRules { rules, collected, lists, macros: parsed, used_macros: used })
+        Ok(LoadedRules {
+            rules,
+            collected,
+            lists,
+            macros: parsed,
+            used_macros: used,
+            patterns: self.loaded.patterns.clone(),
+        })
     }
 
     fn rule(
@@ -254,8 +263,8 @@ impl<'e> Loader<'e> {
         let expr = parse(&text, &item.context)?;
         let condition = macros::resolve(&expr, parsed, None, used)
             .map_err(|p| error(ErrorCode::Validate, &inside(p.pos()), p.message()))?;
-        let mut lower = Lower::new(scheme);
-        lower.of_rule = true;
+        let patterns = self.loaded.patterns.clone();
+        let mut lower = Lower { of_rule: true, patterns, ..Lower::new(scheme) };
         if let Err(e) = lower.condition(&condition) {
             return Err(failure(item, ErrorCode::CompileCondition, e, &inside));
         }

@@ -55,7 +55,7 @@ pub fn run(
     let program = &plan.program;
     loop {
         // State is kept of every event, but only those that rules listen to, and those that end a second, are looked at.
-        let next = replay.next_wanted(|event, _| {
+        let next = replay.next_wanted(|event| {
             counters.events += 1;
             program.wants(event.code.0) || event.time >= tick.min(end)
         });

@@ -46,7 +46,7 @@ complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l bench -d 'Mea
 ring\t'Loops that drain rings in user memory which a producer fills: one, then one per CPU'
 replay\t'Reading, state, evaluation and alerts of a capture'
 live\t'What system calls take their callers without a sensor and with one (root; --module or the installed module)'"
-complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l capture -d 'With --bench: the capture to take events from (evaluate and ring have a load of their own)' -r -F
+complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l capture -d 'With --bench evaluate (which has a load of its own) or replay: the capture to take events from' -r -F
 complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l seconds -d 'With --bench: measure for about so long' -r
 complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l dump -d 'Print every record of these system calls (comma-separated; default all) instead of evaluating rules' -r
 complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -s h -l help -d 'Print this help'

@@ -335,6 +335,16 @@ impl Inspector {
         self.fds(id).get(number)
     }
 
+    /// Whether an event, which rules see, leaves all that is known as it is: more than half of most captures.
+    #[inline]
+    pub fn is_untouched_by(&self, event: &Event<'_>) -> bool {
+        let shape = SHAPES.get(usize::from(event.code.0)).unwrap_or(&Shape::NOTHING);
+        shape.action == Action::Nothing
+            && event.flags & STATE_ONLY == 0
+            && self.host.first_event != 0
+            && self.threads.find(event.tid).is_some()
+    }
+
     /// Changes what an event has changed by the time its call returned.
     #[inline]
     pub fn before(&mut self, event: &Event<'_>) -> Subject {
