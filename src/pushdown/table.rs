@@ -308,7 +308,7 @@ impl Entries {
             with_mode(libc::O_ACCMODE),
             with_results(need, i64::MIN, -1),
         ];
-        Entries { access, needs: needs.map(|need| led(arranged(need))) }
+        Entries { access, needs: needs.map(|need| led(limited(&arranged(need)))) }
     }
 
     /// The same for every call.
@@ -455,8 +455,8 @@ impl Builder {
         if matches!(need, Need::Always | Need::Never) {
             return None;
         }
-        // What is told apart is larger: it must not take the room of others.
-        let room = [abi::FSN_FILTER_MAX as usize / 16, abi::FSN_FILTER_MAX as usize];
+        // What is told apart is larger: half of the room is for what is not.
+        let room = [abi::FSN_FILTER_MAX as usize / 2, abi::FSN_FILTER_MAX as usize];
         let ways =
             [Entries::of(need), Entries::alike(need)].into_iter().map(|entries| (Steps::of(&entries), entries.access));
         let fitting = ways.zip(room).find(|((steps, _), room)| self.fits(steps, *room));
@@ -502,7 +502,18 @@ impl Builder {
         Some(self.programs.len() as u8)
     }
 
-    /// Whether there is room for a program, which is to take no more than some of it.
+    /// Of the blob so far.
+    fn size(&self) -> usize {
+        size_of::<fsn_filter>()
+            + size_of::<fsn_test>() * self.tests.len()
+            + size_of::<fsn_string>() * self.strings.len()
+            + size_of::<fsn_step>() * self.steps.len()
+            + size_of::<fsn_set>() * self.sets.len()
+            + size_of::<fsn_program>() * self.programs.len()
+            + self.bytes.len()
+    }
+
+    /// Whether there is room for a program, the blob having no more than so many bytes with it.
     fn fits(&self, steps: &Steps, room: usize) -> bool {
         let texts = |test: &Test| match test {
             Test::Text(_, t) => t.all().map(|texts| texts.len()).sum(),
@@ -516,9 +527,13 @@ impl Builder {
             _ => 0,
         };
         let tests = &steps.tests;
+        let added = size_of::<fsn_program>()
+            + size_of::<fsn_step>() * steps.steps.len()
+            + size_of::<fsn_test>() * tests.len()
+            + tests.iter().map(bytes).sum::<usize>();
         tests.len() <= abi::FSN_PROGRAM_TESTS as usize
             && steps.steps.len() <= abi::FSN_PROGRAM_STEPS as usize
-            && tests.iter().map(bytes).sum::<usize>() <= room
+            && self.size() + added <= room
             && self.steps.len() + steps.steps.len() < usize::from(STOP)
             && self.strings.len() + tests.iter().map(texts).sum::<usize>() <= usize::from(u16::MAX)
             && self.programs.len() < usize::from(u8::MAX)
@@ -596,13 +611,7 @@ impl Builder {
         for (code, number) in &self.by_code {
             head.program[usize::from(*code)] = *number;
         }
-        let size = size_of::<fsn_filter>()
-            + size_of::<fsn_test>() * self.tests.len()
-            + size_of::<fsn_string>() * self.strings.len()
-            + size_of::<fsn_step>() * self.steps.len()
-            + size_of::<fsn_set>() * self.sets.len()
-            + size_of::<fsn_program>() * self.programs.len()
-            + self.bytes.len();
+        let size = self.size();
         if self.programs.is_empty() || size > abi::FSN_FILTER_MAX as usize {
             return None;
         }

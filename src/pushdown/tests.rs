@@ -518,6 +518,46 @@ fn enough_is_stopped() {
     assert!(met * 2 > all, "{met} of {all}");
 }
 
+/// Each rule's texts fit a set. Those of all, which are one set for opens that any of them may match, do not.
+#[test]
+fn texts_that_come_together_for_some_calls_only_are_no_more_than_the_module_takes() {
+    let texts = |letter: char| {
+        let one = |n| format!("fd.name contains {letter}{n:02}");
+        (0..40).map(one).collect::<Vec<_>>().join(" or ")
+    };
+    let conditions = [
+        format!("evt.type=openat and evt.is_open_read=true and ({})", texts('r')),
+        format!("evt.type=openat and evt.is_open_write=true and ({})", texts('w')),
+        format!("evt.type=openat and fd.num>=0 and ({})", texts('x')),
+    ];
+    let blob = super::table(&compile(&conditions)).expect("a table");
+    assert!(load(&blob).is_some(), "the module refuses it");
+}
+
+#[test]
+fn of_more_texts_than_there_is_room_for_some_are_asked() {
+    let calls = [
+        "open", "openat", "openat2", "creat", "unlink", "unlinkat", "chmod", "fchmodat", "mkdir", "rmdir", "rename",
+        "link",
+    ];
+    let conditions = calls.map(|call| {
+        let text = |n| format!("fd.name startswith /{call}/{n:04}/{}", "x".repeat(60));
+        let texts: Vec<String> = (0..700).map(text).collect();
+        format!("evt.type={call} and evt.rawres>=0 and ({})", texts.join(" or "))
+    });
+    let program = compile(&conditions);
+    let blob = super::table(&program).expect("a table");
+    assert!(blob.len() <= abi::FSN_FILTER_MAX as usize, "{}", blob.len());
+    let table = load(&blob).expect("the module takes it");
+    let mut world = world();
+    let mut sends = |call| {
+        let record = world.event(&EventSpec::new(call).text("name", "/tmp/file").fd("fd", 3, Fd::file("/tmp/file")));
+        table.sends(world.view(&record).record(), CWD)
+    };
+    let sent = ["open", "creat"].map(&mut sends);
+    assert!(sent.contains(&false), "some fit");
+}
+
 #[test]
 fn the_default_rules_stop_what_they_do_not_look_for() {
     let loaded = crate::rules::Environment::syscalls();
