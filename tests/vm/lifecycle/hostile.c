@@ -112,7 +112,7 @@ struct table {
 	struct fsn_set set;
 	struct fsn_program program;
 	char bytes[4];
-};
+} __attribute__((packed));	// a blob ends with its last byte
 
 static struct table valid_table(void)
 {
@@ -122,8 +122,8 @@ static struct table valid_table(void)
 		.string = { .len = 4 },
 		.step = { .yes = FSN_STEP_PASS, .no = FSN_STEP_STOP },
 		.set = { .part = { [FSN_SET_PREFIX] = { .count = 1 } } },
-		.program = { .steps = 1, .tests = 1, .path = 1, .dirfd = 0, .fd = FSN_REG_RESULT,
-			.flags = FSN_PROGRAM_URGENT | FSN_PROGRAM_OBJECTS },
+		.program = { .steps = 1, .tests = 1, .path = 1, .dirfd = 0, .fd = FSN_REG_RESULT, .access = 2,
+			.flags = FSN_PROGRAM_URGENT },
 		.bytes = "/etc",
 	};
 
@@ -179,6 +179,9 @@ static void refuses_tables(int fd)
 	refuses_table(program.test, 0xffff);
 	refuses_table(program.tests, 0);
 	refuses_table(program.tests, 65);
+	refuses_table(program.entry[0], 1);	// behind its program
+	refuses_table(program.entry[FSN_ENTRY_FAILED], 0xfffd);
+	refuses_table(program.access, 6);
 	refuses_table(program.path, 6);
 	refuses_table(program.dirfd, 6);
 	refuses_table(program.fd, 7);
