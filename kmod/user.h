@@ -21,12 +21,8 @@ static __always_inline u64 fsn_dots_and_slashes(u64 word)
 	return (word - FSN_ONES) & ~word & FSN_HIGH_BITS;
 }
 
-/*
- * The text by words, without what strncpy_from_user() checks of its destination: that costs more than the rest. What follows the
- * text in its last word becomes NUL. Negative: does not end before @max or the end of its page, or is not there. *@dotted, if
- * wanted, is 0 where for certain no two of its bytes side by side are '.' or '/'.
- */
-static __always_inline long fsn_user_text_by_words(char *to, const char __user *from, u32 max, u64 *dotted)
+/* fsn_user_text_by_words() with page faults off. */
+static __always_inline long fsn_words_of_text(char *to, const char __user *from, u32 max, u64 *dotted)
 {
 	u64 found, last = 0, pairs = 0;
 	u32 most = min_t(u32, max, PAGE_SIZE - ((unsigned long)from & ~PAGE_MASK)) & ~7u;
@@ -62,6 +58,21 @@ fault:
 	user_access_end();
 	return -EFAULT;
 }
+
+/*
+ * The text by words, without what strncpy_from_user() checks of its destination: that costs more than the rest. What follows the
+ * text in its last word becomes NUL. Negative: does not end before @max or the end of its page, or is not there. *@dotted, if
+ * wanted, is 0 where for certain no two of its bytes side by side are '.' or '/'. probe.
+ */
+static __always_inline long fsn_user_text_by_words(char *to, const char __user *from, u32 max, u64 *dotted)
+{
+	long len;
+
+	pagefault_disable();
+	len = fsn_words_of_text(to, from, max, dotted);
+	pagefault_enable();
+	return len;
+}
 #else
 static __always_inline long fsn_user_text_by_words(char *to, const char __user *from, u32 max, u64 *dotted)
 {
@@ -75,11 +86,8 @@ static __always_inline long fsn_user_text_by_words(char *to, const char __user *
  */
 static __always_inline u32 fsn_user_text(char *to, const char __user *from, u32 max, u16 *flags, u64 *dotted)
 {
-	long len;
+	long len = fsn_user_text_by_words(to, from, max, dotted);
 
-	pagefault_disable();
-	len = fsn_user_text_by_words(to, from, max, dotted);
-	pagefault_enable();
 	if (likely(len >= 0))
 		return len;
 	if (dotted)
