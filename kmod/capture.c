@@ -759,17 +759,37 @@ static void put_param(struct cursor *c)
 	}
 }
 
+/* By event code: its parameters, and those of them, as bits, that may have something to append. The others are scalars. */
+static struct {
+	const struct fsn_param *params;
+	u32 appended;
+} rows[FSN_EVENT_CODES];
+
+void fsn_capture_init(void)
+{
+	const struct fsn_event_def *event;
+	unsigned int code, i;
+
+	for (code = 0; code < FSN_EVENT_CODES; code++) {
+		event = fsn_event_by_code(code);
+		if (!event)
+			continue;
+		rows[code].params = event->params;
+		for (i = 0; i < event->nparams; i++)
+			if (event->params[i].source > FSN_S_EXEC_ARG0)
+				rows[code].appended |= 1u << i;
+	}
+}
+
 bool fsn_capture(struct fsn_out *o, const struct fsn_call *call)
 {
-	const struct fsn_event_def *event = fsn_event_by_code(call->sc->event);
+	const struct fsn_param *params = rows[call->sc->event].params;
+	u32 left = rows[call->sc->event].appended;
 	struct cursor c = { .out = o, .call = call };
-	unsigned int i;
 
-	for (i = 0; i < event->nparams && !c.lost; i++) {
-		c.param = &event->params[i];
-		if (c.param->source <= FSN_S_EXEC_ARG0)
-			continue;	/* scalars: nothing to append */
-		c.index = i;
+	for (; left && !c.lost; left &= left - 1) {
+		c.index = __ffs(left);
+		c.param = &params[c.index];
 		if ((c.param->bits & FSN_B_SUCCESS) && call->ret < 0)
 			continue;
 		put_param(&c);

@@ -120,9 +120,9 @@ static __always_inline u64 fsn_word_at(const char *at)
  * Copies so many bytes, and up to seven more that are there in both: attachments end in padding, texts lie in larger buffers. No
  * memcpy(): of so little it is mostly its beginning.
  */
-static __always_inline void fsn_copy_words(char *to, const char *from, u32 n)
+static __always_inline void fsn_copy_words(char *to, const char *from, unsigned long n)
 {
-	u32 i;
+	unsigned long i;
 
 	for (i = 0; i < n; i += sizeof(u64)) {
 		u64 word = fsn_word_at(from + i);

@@ -306,6 +306,7 @@ static int __init fsn_init(void)
 		return -EOPNOTSUPP;
 	}
 	fsn_lookup_init();
+	fsn_capture_init();
 	fsn_exec_init();
 	err = fsn_probes_init();
 	if (err)

@@ -50,46 +50,61 @@ static bool can_record(struct fsn_ring *ring)
 }
 
 /* Whether the consumer has said that it wants nothing of this class from the task in @slot. */
-static bool masked(struct fsn_ring *ring, int slot, u32 gen, u16 sc)
+static __always_inline bool masked(struct fsn_ring *ring, const struct fsn_slot *slot, u16 sc)
 {
-	const struct fsn_interest *interest = &ring->consumer->interest[slot];
+	const struct fsn_interest *interest = &ring->consumer->interest[slot->index];
 	u8 class = READ_ONCE(fsn_probe_config.class[sc]) & (FSN_CLASSES - 1);
 
-	if (READ_ONCE(interest->gen) != gen)
+	if (READ_ONCE(interest->gen) != slot->gen)
 		return false;
 	/* pairs with the consumer's release store of gen: the mask belongs to it */
 	smp_rmb();
 	return !(READ_ONCE(interest->mask) >> class & 1);
 }
 
-/* Begins the record of an event of current; false when it is lost (counted) or masked. */
-static bool event_begin(struct fsn_out *o, struct fsn_ring *ring, u16 code, u16 sc)
+/*
+ * Begins the record of an event of current, without its result, registers, flags and number; NULL when it is lost (counted) or
+ * masked.
+ */
+static __always_inline struct fsn_event *event_begin(struct fsn_out *o, struct fsn_ring *ring, u16 code, u16 sc)
 {
+	const struct fsn_slot *slot = fsn_task_slot(ring);
 	struct fsn_event *ev;
-	u32 gen;
-	int slot;
 
-	slot = fsn_task_slot(ring, &gen);
-	if (slot < 0) {
+	if (unlikely(!slot)) {
 		ring->producer->drops[FSN_DROP_TASK_FULL]++;
 		goto lost;
 	}
-	if (sc && masked(ring, slot, gen, sc)) {
+	if (sc && masked(ring, slot, sc)) {
 		ring->producer->filtered[FSN_FILTERED_MASK]++;
-		return false;
+		return NULL;
 	}
-	if (!fsn_out_begin(o, ring, FSN_REC_EVENT, slot, sizeof(*ev))) {
+	if (unlikely(!fsn_out_begin(o, ring, FSN_REC_EVENT, slot->index, sizeof(*ev)))) {
 		ring->producer->drops[FSN_DROP_RING_FULL]++;
 		goto lost;
 	}
 	ev = (struct fsn_event *)o->start;
-	ev->gen = gen;
+	ev->gen = slot->gen;
 	ev->code = code;
 	ev->sc = sc;
-	return true;
+	return ev;
 lost:
 	fsn_ring_wake(ring);	/* a sleeping consumer must not sleep on a full ring */
-	return false;
+	return NULL;
+}
+
+/* The same of an event that is no system call's return. */
+static struct fsn_event *tracepoint_begin(struct fsn_out *o, struct fsn_ring *ring, u16 code, u16 sc, u16 nr)
+{
+	struct fsn_event *ev = event_begin(o, ring, code, sc);
+
+	if (!ev)
+		return NULL;
+	ev->ret = 0;
+	memset(ev->args, 0, sizeof(ev->args));
+	ev->flags = FSN_EVENT_TRACEPOINT;
+	ev->nr = nr;
+	return ev;
 }
 
 static void event_commit(struct fsn_out *o, bool urgent)
@@ -165,15 +180,14 @@ static __always_inline void record_call(struct fsn_ring *ring, struct fsn_call *
 
 	if (!may_match(ring, call, &facts, &urgent))
 		return;
-	if (!event_begin(&o, ring, call->sc->event, call->sc->sc))
+	ev = event_begin(&o, ring, call->sc->event, call->sc->sc);
+	if (!ev)
 		return;
-	ev = (struct fsn_event *)o.start;
 	ev->ret = call->ret;
 	ev->nr = call->nr;
 	for (i = 0; i < ARRAY_SIZE(call->args); i++)
 		ev->args[i] = call->args[i];
-	if (call->compat)
-		ev->flags |= FSN_EVENT_COMPAT;
+	ev->flags = call->compat ? FSN_EVENT_COMPAT : 0;
 	if (fsn_capture(&o, call)) {
 		event_commit(&o, urgent);
 	} else {
@@ -311,7 +325,6 @@ static void probe_exec(void *data, struct task_struct *task, pid_t old_pid, stru
 {
 	long nr = fsn_syscall_nr(task_pt_regs(current));
 	struct fsn_ring *ring = fsn_enter();
-	struct fsn_event *ev;
 	struct fsn_out o;
 
 	if (unlikely(!ring))
@@ -324,12 +337,8 @@ static void probe_exec(void *data, struct task_struct *task, pid_t old_pid, stru
 		goto out;
 	if (!can_record(ring) || from_consumer(ring))
 		goto out;
-	if (!event_begin(&o, ring, sc_execve->event, sc_execve->sc))
-		goto out;
-	ev = (struct fsn_event *)o.start;
-	ev->flags |= FSN_EVENT_TRACEPOINT;
-	ev->nr = sc_execve->nr;
-	event_commit(&o, false);
+	if (tracepoint_begin(&o, ring, sc_execve->event, sc_execve->sc, sc_execve->nr))
+		event_commit(&o, false);
 out:
 	fsn_leave(ring);
 }
@@ -389,11 +398,9 @@ static void probe_exit(FSN_PROCESS_EXIT_ARGS)
 		goto out;
 	if (!can_record(ring) || from_consumer(ring))
 		goto out;
-	if (!event_begin(&o, ring, CODE_PROCEXIT, 0))
+	ev = tracepoint_begin(&o, ring, CODE_PROCEXIT, 0, 0);
+	if (!ev)
 		goto out;
-	ev = (struct fsn_event *)o.start;
-	ev->flags |= FSN_EVENT_TRACEPOINT;
-	ev->ret = 0;
 	ev->args[0] = code;
 	ev->args[1] = code >> 8 & 0xff;
 	ev->args[2] = code & 0x7f;

@@ -105,7 +105,6 @@ bool fsn_out_begin(struct fsn_out *o, struct fsn_ring *ring, u16 type, u16 slot,
 {
 	u32 room = ring_room(ring);
 	struct fsn_record *h;
-	u64 *at;
 
 	o->ring = ring;
 	o->natts = 0;
@@ -116,9 +115,6 @@ bool fsn_out_begin(struct fsn_out *o, struct fsn_ring *ring, u16 type, u16 slot,
 	h = fsn_out_put(o, fixed);
 	if (!h)
 		return false;
-	/* no memset(), and none made of this: of so little it is mostly its beginning */
-	for (at = (u64 *)h; (char *)at < (char *)h + fixed; at++)
-		WRITE_ONCE(*at, 0);
 	h->type = type;
 	h->slot = slot;
 	h->time = fsn_clock();
@@ -173,34 +169,18 @@ struct fsn_att *fsn_att_begin(struct fsn_out *o, u8 kind, u8 param, u32 want, u3
 	return att;
 }
 
-void fsn_att_end(struct fsn_out *o, struct fsn_att *att, u32 len, u16 flags)
+void fsn_att_count(struct fsn_ring *ring, u16 flags)
 {
-	char *p = (char *)(att + 1) + len;
-	u32 over = len & 7;
-
-	att->len = len;
-	att->flags = flags;
 	if (flags & FSN_ATT_FAULT)
-		fsn_count_fault(o->ring);
+		fsn_count_fault(ring);
 	if (flags & FSN_ATT_CUT)
-		fsn_count_cut(o->ring);
-	if (over) {
-		__le64 *last = (__le64 *)(p - over);	/* attachments begin at multiples of 8 */
-
-		*last &= cpu_to_le64((1ULL << 8 * over) - 1);
-		p += 8 - over;
-	}
-	o->pos = p;
-	o->natts++;
+		fsn_count_cut(ring);
 }
 
-void fsn_ring_check_reset(struct fsn_ring *ring)
+void fsn_ring_reset(struct fsn_ring *ring, u32 reset)
 {
-	u32 reset = READ_ONCE(ring->consumer->reset);
 	struct fsn_out o;
 
-	if (likely(reset == ring->reset_seen))
-		return;
 	if (!fsn_out_begin(&o, ring, FSN_REC_RESET, FSN_SLOT_NONE, sizeof(struct fsn_record)))
 		return;		/* no room: asked again at the next event */
 	fsn_out_commit(&o);
@@ -366,6 +346,8 @@ int fsn_ring_attach(struct fsn_ring *ring, u32 bytes)
 		if (i >= head)
 			twice[i + ring->data_pages] = ring->pages[i];
 	}
+	for (i = 0; i < FSN_SLOTS; i++)
+		ring->slots[i].index = i;
 	ring->map = vmap(twice, ring->npages + ring->data_pages, VM_MAP, PAGE_KERNEL);
 	if (!ring->map)
 		goto fail;

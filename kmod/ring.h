@@ -76,8 +76,17 @@ static inline bool fsn_ring_live(const struct fsn_ring *ring)
 	return READ_ONCE(ring->live);
 }
 
-/* Forget what was sent when the consumer asks for it. probe. */
-void fsn_ring_check_reset(struct fsn_ring *ring);
+/* Forget what was sent, as the consumer has asked by @reset. probe. */
+void fsn_ring_reset(struct fsn_ring *ring, u32 reset);
+
+static inline void fsn_ring_check_reset(struct fsn_ring *ring)
+{
+	u32 reset = READ_ONCE(ring->consumer->reset);
+
+	if (unlikely(reset != ring->reset_seen))
+		fsn_ring_reset(ring, reset);
+}
+
 void fsn_ring_wake(struct fsn_ring *ring);
 void fsn_ring_wake_urgently(struct fsn_ring *ring);
 

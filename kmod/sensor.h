@@ -20,6 +20,7 @@
 
 struct fsn_facts;
 struct fsn_ring;
+struct fsn_slot;
 
 /* ---- ring.c: the per-CPU rings ------------------------------------------------------------------- */
 
@@ -36,7 +37,10 @@ struct fsn_out {
 	u16 natts;
 };
 
-/* Begins a record; false (and counted) when there is no room for @fixed bytes, a multiple of 8. probe. */
+/*
+ * Begins a record of @fixed bytes, a multiple of 8, of which only the header is written; false when there is no room for them.
+ * probe.
+ */
 bool fsn_out_begin(struct fsn_out *o, struct fsn_ring *ring, u16 type, u16 slot, u32 fixed);
 /* Claims @len more bytes (not zeroed); NULL when they do not fit. probe. */
 void *fsn_out_put(struct fsn_out *o, u32 len);
@@ -54,7 +58,26 @@ static inline u32 fsn_out_room(const struct fsn_out *o)
  * *@room bytes, and closed with fsn_att_end(), which pads. probe.
  */
 struct fsn_att *fsn_att_begin(struct fsn_out *o, u8 kind, u8 param, u32 want, u32 *room);
-void fsn_att_end(struct fsn_out *o, struct fsn_att *att, u32 len, u16 flags);
+void fsn_att_count(struct fsn_ring *ring, u16 flags);
+
+static __always_inline void fsn_att_end(struct fsn_out *o, struct fsn_att *att, u32 len, u16 flags)
+{
+	char *p = (char *)(att + 1) + len;
+	u32 over = len & 7;
+
+	att->len = len;
+	att->flags = flags;
+	if (unlikely(flags))
+		fsn_att_count(o->ring, flags);
+	if (over) {
+		__le64 *last = (__le64 *)(p - over);	/* attachments begin at multiples of 8 */
+
+		*last &= cpu_to_le64((1ULL << 8 * over) - 1);
+		p += 8 - over;
+	}
+	o->pos = p;
+	o->natts++;
+}
 
 /* Counters of this ring's producer page; @ring as in fsn_out.ring. probe. */
 void fsn_count_fault(struct fsn_ring *ring);
@@ -79,6 +102,8 @@ struct fsn_call {
  * of them, and the event must not be sent without what a rule may look at. probe.
  */
 bool fsn_capture(struct fsn_out *o, const struct fsn_call *call);
+/* After fsn_lookup_init(). process. */
+void fsn_capture_init(void);
 
 /*
  * sendmmsg and recvmmsg (FSN_SC_MESSAGES) are one event per message: how many there are, at most
@@ -140,9 +165,9 @@ bool fsn_fd_backlog(int fd, u32 *len, u32 *max);
 
 /*
  * The slot of the current task on @ring, after making sure that the consumer's idea of it is current: sends exec and task
- * records where it is not. Returns the slot, or -1 when they did not fit. *@gen gets the slot's generation. probe.
+ * records where it is not. NULL: they did not fit. probe.
  */
-int fsn_task_slot(struct fsn_ring *ring, u32 *gen);
+struct fsn_slot *fsn_task_slot(struct fsn_ring *ring);
 
 /* ---- every probe begins and ends with these (ring.c) ------------------------------------------------ */
 

@@ -24,82 +24,112 @@ atomic64_t fsn_lineage_seq = ATOMIC64_INIT(1);
 
 /* ---- the key ----------------------------------------------------------------------------------------- */
 
-static void key_creds(struct fsn_key *k)
+/*
+ * What a field of a key is now: written to it, or compared with it. What differs gathers in bits, without a branch; the
+ * compiler makes two functions of what names the fields once.
+ */
+#define KEY_FIELD(field, value)						\
+do {									\
+	typeof(field) fsn_now = (value);				\
+									\
+	if (write)							\
+		field = fsn_now;					\
+	else								\
+		differs |= (u64)((field) ^ fsn_now);			\
+} while (0)
+
+/* The same of a pointer. */
+#define KEY_POINTER(field, value)					\
+do {									\
+	const void *fsn_now = (value);					\
+									\
+	if (write)							\
+		field = fsn_now;					\
+	else								\
+		differs |= (unsigned long)(field) ^ (unsigned long)fsn_now; \
+} while (0)
+
+static __always_inline u64 key_creds(struct fsn_key *k, bool write)
 {
 	const struct cred *c = current_cred();
+	u64 differs = 0;
 
-	k->ids[0] = fsn_uid(c->uid);
-	k->ids[1] = fsn_uid(c->euid);
-	k->ids[2] = fsn_uid(c->suid);
-	k->ids[3] = fsn_uid(c->fsuid);
-	k->ids[4] = fsn_gid(c->gid);
-	k->ids[5] = fsn_gid(c->egid);
-	k->ids[6] = fsn_gid(c->sgid);
-	k->ids[7] = fsn_gid(c->fsgid);
-	k->caps[0] = fsn_cap(c->cap_inheritable);
-	k->caps[1] = fsn_cap(c->cap_permitted);
-	k->caps[2] = fsn_cap(c->cap_effective);
-	k->user_ns = c->user_ns;
+	KEY_FIELD(k->ids[0], fsn_uid(c->uid));
+	KEY_FIELD(k->ids[1], fsn_uid(c->euid));
+	KEY_FIELD(k->ids[2], fsn_uid(c->suid));
+	KEY_FIELD(k->ids[3], fsn_uid(c->fsuid));
+	KEY_FIELD(k->ids[4], fsn_gid(c->gid));
+	KEY_FIELD(k->ids[5], fsn_gid(c->egid));
+	KEY_FIELD(k->ids[6], fsn_gid(c->sgid));
+	KEY_FIELD(k->ids[7], fsn_gid(c->fsgid));
+	KEY_FIELD(k->caps[0], fsn_cap(c->cap_inheritable));
+	KEY_FIELD(k->caps[1], fsn_cap(c->cap_permitted));
+	KEY_FIELD(k->caps[2], fsn_cap(c->cap_effective));
+	KEY_POINTER(k->user_ns, c->user_ns);
+	return differs;
 }
 
-static void key_paths(struct fsn_key *k)
+static __always_inline u64 key_paths(struct fsn_key *k, bool write)
 {
 	struct fs_struct *fs = current->fs;
-	struct path fsn_uninit pwd;
-	struct path fsn_uninit root;
-	const struct dentry *d;
+	struct path pwd = {};
+	struct path root = {};
+	u64 differs = 0;
 
-	if (!fs) {		/* exiting */
-		k->pwd_dentry = k->pwd_mnt = k->pwd_inode = k->root_dentry = k->root_mnt = NULL;
-		k->pwd_name = 0;
-		return;
-	}
-	fsn_fs_paths(fs, &pwd, &root);
-	d = pwd.dentry;
-	k->pwd_dentry = d;
-	k->pwd_mnt = pwd.mnt;
-	k->pwd_inode = READ_ONCE(d->d_inode);
-	k->pwd_name = d->d_name.hash_len;
-	k->root_dentry = root.dentry;
-	k->root_mnt = root.mnt;
+	if (likely(fs))		/* not exiting */
+		fsn_fs_paths(fs, &pwd, &root);
+	KEY_POINTER(k->pwd_dentry, pwd.dentry);
+	KEY_POINTER(k->pwd_mnt, pwd.mnt);
+	KEY_POINTER(k->pwd_inode, fs ? READ_ONCE(pwd.dentry->d_inode) : NULL);
+	KEY_FIELD(k->pwd_name, fs ? pwd.dentry->d_name.hash_len : 0);
+	KEY_POINTER(k->root_dentry, root.dentry);
+	KEY_POINTER(k->root_mnt, root.mnt);
+	return differs;
 }
 
-static void key_cgroup(struct fsn_key *k)
+static __always_inline u64 key_cgroup(struct fsn_key *k, bool write)
 {
+	u64 differs = 0;
 #ifdef CONFIG_CGROUPS
 	struct css_set *set = fsn_css_set(current);
 	struct cgroup *cgrp = fsn_cgroup_default(set);
 
-	k->css_set = set;
-	k->cgroup_id = cgrp ? fsn_cgroup_id(cgrp) : 0;
+	KEY_POINTER(k->css_set, set);
+	KEY_FIELD(k->cgroup_id, cgrp ? fsn_cgroup_id(cgrp) : 0);
 #else
-	k->css_set = NULL;
-	k->cgroup_id = 0;
+	KEY_POINTER(k->css_set, NULL);
+	KEY_FIELD(k->cgroup_id, 0);
 #endif
+	return differs;
 }
 
-/* Every field of it. */
-static __always_inline void key_of_current(struct fsn_key *k, const struct fsn_image *image)
+/* Every field of it: written, or 0 when each is what it was. */
+static __always_inline u64 key_of_current(struct fsn_key *k, const struct fsn_image *image, bool write)
 {
 	struct task_struct *parent = rcu_dereference(current->real_parent);
 	struct signal_struct *sig = current->signal;
+	u64 differs = 0;
 
-	k->image_id = image ? image->rec.id : 0;
-	key_creds(k);
-	key_paths(k);
-	key_cgroup(k);
-	k->ppid = parent->tgid;
-	k->parent_start = fsn_task_start(parent->group_leader);
-	k->pgid = pid_nr(task_pgrp(current));
-	k->sid = pid_nr(task_session(current));
-	k->fdlimit = READ_ONCE(sig->rlim[RLIMIT_NOFILE].rlim_cur);
-	k->tty = READ_ONCE(sig->tty);
-	k->nsproxy = current->nsproxy;
-	k->pid_ns = task_active_pid_ns(current);
-	k->loginuid = fsn_loginuid();
-	k->sessionid = fsn_sessionid();
-	k->pad = 0;
-	memcpy(k->comm_now, current->comm, FSN_COMM);
+	KEY_FIELD(k->image_id, image ? image->rec.id : 0);
+	differs |= key_creds(k, write) | key_paths(k, write) | key_cgroup(k, write);
+	KEY_FIELD(k->ppid, parent->tgid);
+	KEY_FIELD(k->parent_start, fsn_task_start(parent->group_leader));
+	KEY_FIELD(k->pgid, pid_nr(task_pgrp(current)));
+	KEY_FIELD(k->sid, pid_nr(task_session(current)));
+	KEY_FIELD(k->fdlimit, READ_ONCE(sig->rlim[RLIMIT_NOFILE].rlim_cur));
+	KEY_POINTER(k->tty, READ_ONCE(sig->tty));
+	KEY_POINTER(k->nsproxy, current->nsproxy);
+	KEY_POINTER(k->pid_ns, task_active_pid_ns(current));
+	KEY_FIELD(k->loginuid, fsn_loginuid());
+	KEY_FIELD(k->sessionid, fsn_sessionid());
+	KEY_FIELD(k->comm_now[0], fsn_word_at(current->comm));
+	KEY_FIELD(k->comm_now[1], fsn_word_at(current->comm + sizeof(u64)));
+	return differs;
+}
+
+static noinline void key_write(struct fsn_key *k, const struct fsn_image *image)
+{
+	key_of_current(k, image, true);
 }
 
 /* ---- lineage ------------------------------------------------------------------------------------------- */
@@ -406,16 +436,16 @@ static void fill_ids(struct fsn_task *rec, const struct fsn_key *k)
 	}
 }
 
-static bool put_record(struct fsn_ring *ring, u16 index, struct fsn_slot *slot,
-		       const struct fsn_ident *leader, const struct fsn_ident *self,
-		       const struct fsn_image *image)
+static bool put_record(struct fsn_ring *ring, struct fsn_slot *slot, const struct fsn_ident *leader,
+		       const struct fsn_ident *self, const struct fsn_image *image)
 {
 	struct fsn_task *rec;
 	struct fsn_out o;
 
-	if (!fsn_out_begin(&o, ring, FSN_REC_TASK, index, sizeof(*rec)))
+	if (!fsn_out_begin(&o, ring, FSN_REC_TASK, slot->index, sizeof(*rec)))
 		return false;
 	rec = (struct fsn_task *)o.start;
+	memset((char *)rec + sizeof(rec->h), 0, sizeof(*rec) - sizeof(rec->h));
 	rec->gen = slot->gen + 1 ? slot->gen + 1 : 1;
 	rec->exec_id = image ? image->rec.id : 0;
 	fill_ids(rec, &slot->key);
@@ -444,39 +474,58 @@ static bool put_record(struct fsn_ring *ring, u16 index, struct fsn_slot *slot,
 
 /* ---- slots ------------------------------------------------------------------------------------------------ */
 
-/* The slot that is current's, or the one to use for it. */
-static struct fsn_slot *slot_find(struct fsn_ring *ring, bool *mine)
+static __always_inline bool is_current(const struct fsn_ring *ring, const struct fsn_slot *slot)
 {
-	u32 set = hash_32(current->pid, ilog2(FSN_SLOTS / FSN_WAYS)) * FSN_WAYS;
-	u64 start = fsn_task_start(current);
-	struct fsn_slot *slot, *victim = NULL;
+	return slot->epoch == ring->epoch && slot->tid == current->pid && slot->start == fsn_task_start(current);
+}
+
+/* The first of the FSN_WAYS slots that may be current's. */
+static struct fsn_slot *slots_of_current(struct fsn_ring *ring)
+{
+	return &ring->slots[hash_32(current->pid, ilog2(FSN_SLOTS / FSN_WAYS)) * FSN_WAYS];
+}
+
+/* The slot that is current's, or NULL. */
+static noinline struct fsn_slot *slot_among_ways(struct fsn_ring *ring)
+{
+	struct fsn_slot *slot = slots_of_current(ring);
 	u32 i;
 
-	for (i = 0; i < FSN_WAYS; i++) {
-		slot = &ring->slots[set + i];
-		if (slot->epoch == ring->epoch && slot->tid == current->pid && slot->start == start) {
-			*mine = true;
-			return slot;
-		}
-		if (slot->epoch != ring->epoch)
-			victim = slot;
-	}
-	*mine = false;
-	return victim ? victim : &ring->slots[set + (ring->head >> 3) % FSN_WAYS];
+	for (i = 0; i < FSN_WAYS; i++)
+		if (is_current(ring, &slot[i]))
+			return &slot[i];
+	return NULL;
+}
+
+static __always_inline struct fsn_slot *slot_find(struct fsn_ring *ring)
+{
+	if (likely(ring->recent && is_current(ring, ring->recent)))
+		return ring->recent;
+	return slot_among_ways(ring);
+}
+
+/* The slot to use for current, which has none. */
+static struct fsn_slot *slot_victim(struct fsn_ring *ring)
+{
+	struct fsn_slot *slot = slots_of_current(ring);
+	u32 i;
+
+	for (i = FSN_WAYS; i--;)
+		if (slot[i].epoch != ring->epoch)
+			return &slot[i];
+	return &slot[(ring->head >> 3) % FSN_WAYS];
 }
 
 /*
  * Whether a rename somewhere left the current directory's path as it was: rename_lock changes with every one in the
  * system and tells nothing more. (A mount that is moved while somebody's cwd is inside is not seen.)
  */
-static bool cwd_unchanged(struct fsn_ring *ring, struct fsn_slot *slot, u32 seq)
+static noinline bool cwd_unmoved(struct fsn_ring *ring, struct fsn_slot *slot, u32 seq)
 {
 	struct path pwd, root;
 	const char *text = "";
 	u32 len, flags;
 
-	if (seq == slot->rename_seq)
-		return true;
 	if (!current->fs)
 		return true;
 	fsn_fs_paths(current->fs, &pwd, &root);
@@ -487,72 +536,71 @@ static bool cwd_unchanged(struct fsn_ring *ring, struct fsn_slot *slot, u32 seq)
 	return true;
 }
 
-static bool lineage_unchanged(struct fsn_slot *slot, u64 seq)
+static __always_inline bool cwd_unchanged(struct fsn_ring *ring, struct fsn_slot *slot, u32 seq)
 {
-	if (seq == slot->lineage_seq && !slot->unstable)
-		return true;
+	return likely(seq == slot->rename_seq) || cwd_unmoved(ring, slot, seq);
+}
+
+static noinline bool lineage_is_same(struct fsn_slot *slot, u64 seq)
+{
 	if (lineage_hash(&slot->unstable) != slot->lineage_hash)
 		return false;
 	slot->lineage_seq = seq;
 	return true;
 }
 
+static __always_inline bool lineage_unchanged(struct fsn_slot *slot, u64 seq)
+{
+	return likely(seq == slot->lineage_seq && !slot->unstable) || lineage_is_same(slot, seq);
+}
+
 bool fsn_task_find_recent(struct fsn_ring *ring)
 {
-	struct fsn_slot *slot;
-	bool mine;
+	struct fsn_slot *slot = slot_among_ways(ring);
 
-	slot = slot_find(ring, &mine);
-	if (mine)
+	if (slot)
 		fsn_task_set_recent(ring, slot);
-	return mine;
+	return slot;
 }
 
-/* By words, three at a time: as memcmp() would, which older kernels do byte by byte. */
-static __always_inline bool same_key(const struct fsn_key *a, const struct fsn_key *b)
+/* Tells the consumer that @slot is current's, and who that is; NULL: one is chosen. Returns it, or NULL: no room. */
+static noinline struct fsn_slot *slot_fill(struct fsn_ring *ring, struct fsn_slot *slot, struct fsn_image *image,
+					   u64 lineage_seq, u32 rename_seq)
 {
-	const u64 *x = (const u64 *)a, *y = (const u64 *)b;
-	unsigned int i;
-
-	BUILD_BUG_ON(sizeof(*a) % (3 * sizeof(*x)));
-	for (i = 0; i < sizeof(*a) / sizeof(*x); i += 3)
-		if ((x[i] ^ y[i]) | (x[i + 1] ^ y[i + 1]) | (x[i + 2] ^ y[i + 2]))
-			return false;
-	return true;
-}
-
-int fsn_task_slot(struct fsn_ring *ring, u32 *gen)
-{
-	u32 rename_seq = fsn_seqlock_sequence(&rename_lock);
-	u64 lineage_seq = atomic64_read(&fsn_lineage_seq);
-	struct fsn_image *image = fsn_image_current(ring);
 	struct fsn_ident *leader, *self;
-	struct fsn_key fsn_uninit key;
-	struct fsn_slot *slot;
-	bool mine;
 
-	fsn_ring_check_reset(ring);
-	slot = slot_find(ring, &mine);
-	key_of_current(&key, image);
-	if (likely(mine && same_key(&key, &slot->key) &&
-		   lineage_unchanged(slot, lineage_seq) && cwd_unchanged(ring, slot, rename_seq)))
-		goto out;
-
+	if (!slot)
+		slot = slot_victim(ring);
 	slot->epoch = 0;	/* nobody's until the record is in the ring */
-	slot->key = key;
+	key_write(&slot->key, image);
 	slot->lineage_hash = lineage_hash(&slot->unstable);
 	slot->lineage_seq = lineage_seq;
 	slot->rename_seq = rename_seq;
 	leader = fsn_ident_find(current->group_leader);
 	self = fsn_ident_get(ring, current);
-	if (!send_images(ring, image) ||
-	    !put_record(ring, slot - ring->slots, slot, leader, self, image))
-		return -1;
+	if (!send_images(ring, image) || !put_record(ring, slot, leader, self, image))
+		return NULL;
 	slot->tid = current->pid;
 	slot->start = fsn_task_start(current);
 	slot->epoch = ring->epoch;
-out:
+	return slot;
+}
+
+struct fsn_slot *fsn_task_slot(struct fsn_ring *ring)
+{
+	u32 rename_seq = fsn_seqlock_sequence(&rename_lock);
+	u64 lineage_seq = atomic64_read(&fsn_lineage_seq);
+	struct fsn_image *image = fsn_image_current(ring);
+	struct fsn_slot *slot;
+
+	fsn_ring_check_reset(ring);
+	slot = slot_find(ring);
+	if (unlikely(!slot || key_of_current(&slot->key, image, false) || !lineage_unchanged(slot, lineage_seq) ||
+		     !cwd_unchanged(ring, slot, rename_seq))) {
+		slot = slot_fill(ring, slot, image, lineage_seq, rename_seq);
+		if (!slot)
+			return NULL;
+	}
 	fsn_task_set_recent(ring, slot);
-	*gen = slot->gen;
-	return slot - ring->slots;
+	return slot;
 }

@@ -73,7 +73,7 @@ extern atomic64_t fsn_lineage_seq;
 #define FSN_WAYS	4
 
 /*
- * Everything a task record says that can change without an exec or fork probe telling: compared byte by byte
+ * Everything a task record says that can change without an exec or fork probe telling: compared field by field
  * with what it was when the record was sent. Pointers are there to tell one object from another; where an
  * object's memory may be reused, something of its content stands beside it.
  */
@@ -92,8 +92,7 @@ struct fsn_key {
 	u64 pwd_name;		/* name hash and length of the cwd */
 	s32 ppid, pgid, sid;
 	u32 loginuid, sessionid;
-	u32 pad;
-	char comm_now[FSN_COMM];
+	u64 comm_now[FSN_COMM / sizeof(u64)];
 };
 
 struct fsn_slot {
@@ -101,6 +100,7 @@ struct fsn_slot {
 	u32 gen;
 	pid_t tid;
 	bool unstable;		/* an ancestor is on its way out: check the lineage every time */
+	u16 index;		/* in fsn_ring.slots */
 	u64 start;
 	u64 lineage_seq;
 	u64 lineage_hash;
@@ -116,7 +116,7 @@ bool fsn_task_find_recent(struct fsn_ring *ring);
 static inline void fsn_task_set_recent(struct fsn_ring *ring, struct fsn_slot *slot)
 {
 	ring->recent = slot;
-	ring->recent_interest = &ring->consumer->interest[slot - ring->slots];
+	ring->recent_interest = &ring->consumer->interest[slot->index];
 }
 
 /*

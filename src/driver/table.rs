@@ -92,6 +92,7 @@ mod tests {
             assert_eq!(event(row.code).map(|e| e.code), Some(row.code));
             assert!(!event_name(row).is_empty());
             assert_eq!(params(row).len(), usize::from(row.nparams));
+            assert!(row.nparams <= 32, "the module has a bit for each of {}", row.code);
             assert!(params(row).iter().all(|p| !param_name(p).is_empty()));
         }
         let openat = syscalls().iter().find(|s| syscall_name(s) == "openat").expect("in the table");
