@@ -10,6 +10,7 @@
  */
 #include "compat.h"
 #include <linux/fcntl.h>
+#include <linux/hash.h>
 
 #include "facts.h"
 #include "ring.h"
@@ -199,8 +200,10 @@ void fsn_facts_opened(struct fsn_facts *f, const struct fsn_program *p)
 	if (!file)
 		return;		/* closed by another thread */
 	/* most files are opened as they are called */
-	if (f->given.state == FSN_FACT_KNOWN &&
-	    likely(fsn_path_is(f->ring, &file->f_path, f->given.text, f->given.len))) {
+	f->directory = f->given.state == FSN_FACT_KNOWN ?
+		       fsn_path_is(f->ring, &file->f_path, f->given.text, f->given.len, 0) : 0;
+	if (likely(f->directory)) {
+		f->dentry = file->f_path.dentry;
 		f->opened = f->given;
 		if (borrowed) {
 			f->file = file;
@@ -252,10 +255,93 @@ void fsn_facts_kind(struct fsn_facts *f, const struct fsn_program *p)
 	fsn_file_put(file, borrowed);
 }
 
+/* ---- opens that were stopped a moment ago ------------------------------------------------------------------------ */
+
+/*
+ * An open of a file by its own absolute path, whose conditions asked for nothing but its texts and were not met: they are not met by
+ * the next one either, as long as the file can be told to have that path still (fsn_path_is()). Two in a row of a file are
+ * enough to be kept, so that what is opened once costs next to nothing more.
+ */
+struct fsn_stopped {
+	const struct dentry *dentry;	/* compared, never followed */
+	u64 table;
+	u64 directory;		/* what fsn_path_is() said */
+	u16 at;			/* the step from which the conditions were asked */
+	u16 len;		/* of @text; 0: the file was stopped once */
+	char text[120 + sizeof(u64)];	/* a word more than is used */
+};
+
+#define STOPPED		128
+
+int fsn_stopped_init(struct fsn_ring *ring)
+{
+	ring->stopped = kzalloc_node(STOPPED * sizeof(struct fsn_stopped), GFP_KERNEL, cpu_to_node(ring->cpu));
+	return ring->stopped ? 0 : -ENOMEM;
+}
+
+static __always_inline struct fsn_stopped *stopped_of(struct fsn_ring *ring, const struct dentry *dentry)
+{
+	return &ring->stopped[hash_ptr(dentry, ilog2(STOPPED))];
+}
+
+static __always_inline u64 serial_of(const struct fsn_table *table)
+{
+	return container_of(table, struct fsn_live_table, table)->serial;
+}
+
+bool fsn_facts_stopped_before(const struct fsn_facts *f, const struct fsn_table *table, const struct fsn_program *p, u32 at)
+{
+	struct fsn_stopped *s;
+	const struct dentry *d;
+	struct file *file;
+	bool borrowed, same = false;
+
+	if (p->fd != FSN_REG_RESULT || p->path == FSN_REG_NONE || f->ret < 0)
+		return false;
+	file = fsn_file_get(f->ret, &borrowed);
+	if (!file)
+		return false;
+	d = file->f_path.dentry;
+	s = stopped_of(f->ring, d);
+	if (s->dentry == d && s->len && s->at == at && s->table == serial_of(table) &&
+	    fsn_user_text_is(s->text, s->len, (const char __user *)f->args[p->path])) {
+		u64 directory = fsn_path_is(f->ring, &file->f_path, s->text, s->len, s->directory);
+
+		if (likely(directory)) {
+			s->directory = directory;
+			same = true;
+		}
+	}
+	fsn_file_put(file, borrowed);
+	return same;
+}
+
+void fsn_facts_stopped(const struct fsn_facts *f, const struct fsn_table *table, u32 at)
+{
+	struct fsn_stopped *s;
+
+	if (f->opened.state != FSN_FACT_KNOWN || f->raw.state != FSN_FACT_KNOWN || f->opened.text != f->raw.text ||
+	    f->registers || f->kind_state != FSN_FACT_UNASKED || f->raw.len > sizeof(s->text) - sizeof(u64))
+		return;
+	s = stopped_of(f->ring, f->dentry);
+	if (s->dentry != f->dentry) {
+		s->dentry = f->dentry;
+		s->len = 0;
+		return;
+	}
+	s->table = serial_of(table);
+	s->directory = f->directory;
+	s->at = at;
+	s->len = f->raw.len;
+	fsn_copy_words(s->text, f->raw.text, s->len);
+	s->text[s->len] = 0;
+}
+
 /* ---- the table in use ---------------------------------------------------------------------------------------- */
 
 /* process, device lock; read by probes under RCU. */
 struct fsn_live_table __rcu *fsn_live_table;
+static u64 tables;	/* that there have been; device lock */
 
 static void replace(struct fsn_live_table *new, bool locked)
 {
@@ -297,6 +383,7 @@ long fsn_table_set(const struct fsn_filter_at __user *from)
 		vfree(new);
 		return -EINVAL;
 	}
+	new->serial = ++tables;
 	replace(new, true);
 	return 0;
 }

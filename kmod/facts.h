@@ -15,6 +15,7 @@
 #define FSN_FACTS_BYTES	(3 * FSN_PATH_MAX + 8)
 
 struct fsn_live_table {
+	u64 serial;		/* of all tables there ever were */
 	struct fsn_table table;
 	u64 blob[];
 };
@@ -29,6 +30,7 @@ static inline void fsn_facts_begin(struct fsn_facts *f, long ret, const unsigned
 	f->given.state = FSN_FACT_UNASKED;
 	f->opened.state = FSN_FACT_UNASKED;
 	f->kind_state = FSN_FACT_UNASKED;
+	f->registers = 0;
 	f->asked = 0;
 	f->held = 0;
 	f->read_at = 0;
@@ -44,6 +46,16 @@ static inline const struct fsn_table *fsn_table_live(void)
 
 	return t ? &t->table : NULL;
 }
+
+/*
+ * Whether the open that @facts are of was, a moment ago, one that no rule matches: of the same file by the same text, from the same
+ * step on. probe.
+ */
+bool fsn_facts_stopped_before(const struct fsn_facts *facts, const struct fsn_table *table, const struct fsn_program *program, u32 at);
+/* It is one that no rule matches. probe. */
+void fsn_facts_stopped(const struct fsn_facts *facts, const struct fsn_table *table, u32 at);
+/* What a ring's probes remember of such opens; freed with the ring. process. */
+int fsn_stopped_init(struct fsn_ring *ring);
 
 /* Takes over a table, or none; waits for a grace period. process, device lock. */
 long fsn_table_set(const struct fsn_filter_at __user *from);

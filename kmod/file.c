@@ -68,6 +68,7 @@ struct fsn_directory_id {
 
 struct fsn_directory {
 	struct fsn_directory_id id;
+	u64 number;		/* of this text; another one gets another */
 	unsigned long until;	/* jiffies */
 	u32 len;		/* of @text; 0: the root */
 	char text[120 + sizeof(u64)];	/* a word more than is used */
@@ -151,6 +152,7 @@ static void remember(struct fsn_ring *ring, const struct fsn_directory_id *is, c
 	if (len > sizeof(entry->text) - sizeof(u64) || !still_is(is))
 		return;
 	entry->id = *is;
+	entry->number = ++ring->directory_number;
 	entry->until = jiffies + max(HZ / 100, 1);
 	entry->len = len;
 	memcpy(entry->text, text, len);
@@ -165,17 +167,20 @@ static __always_inline bool is_inside(const struct dentry *d, const char *name, 
 	return likely(name - (const char *)d + n <= sizeof(*d));
 }
 
-static char *known_path(const struct dentry *d, const struct fsn_directory *entry, char *buf, u32 size)
+/* Its length, or 0: it is not known, or @size bytes were not a word more than it takes. */
+static __always_inline u32 known_path(struct fsn_ring *ring, const struct path *path, const struct fsn_directory_id *is,
+				      char *to, u32 size)
 {
+	const struct fsn_directory *entry = entry_of(ring, is->dentry);
+	const struct dentry *d = path->dentry;
 	const char *name = (const char *)READ_ONCE(d->d_name.name);
 	u32 i, n = READ_ONCE(d->d_name.len);
-	char *start, *at;
+	char *at;
 
-	if (entry->len + 1 + n >= size)
-		return NULL;
-	at = buf + size - 1 - n;
-	start = at - 1 - entry->len;
-	fsn_copy_words(start, entry->text, entry->len);
+	if (!is_known(is, entry) || entry->len + 1 + n + sizeof(u64) > size)
+		return 0;
+	at = to + entry->len + 1;
+	fsn_copy_words(to, entry->text, entry->len);
 	at[-1] = '/';
 	if (is_inside(d, name, n)) {
 		fsn_copy_words(at, name, n);
@@ -183,28 +188,20 @@ static char *known_path(const struct dentry *d, const struct fsn_directory *entr
 		for (i = 0; i < n; i++) {
 			at[i] = READ_ONCE(name[i]);
 			if (unlikely(!at[i]))
-				return NULL;
+				return 0;
 		}
 	}
-	at[n] = 0;
-	return start;
+	return still_is(is) ? entry->len + 1 + n : 0;
 }
 
-u32 fsn_path_text(struct fsn_ring *ring, const struct path *path, char *buf, u32 size, const char **text, u32 *flags)
+/* As the kernel says it; @is: its directory, or NULL. */
+static noinline u32 path_asked(struct fsn_ring *ring, const struct path *path, const struct fsn_directory_id *is, char *buf,
+			       u32 size, const char **text, u32 *flags)
 {
-	struct fsn_directory_id fsn_uninit is;
-	bool in_directory = directory_of(path, &is), made_up;
+	bool made_up = name_is_made_up(path);
 	u32 len, told = 0;
 	char *start;
 
-	if (in_directory && is_known(&is, entry_of(ring, is.dentry))) {
-		start = known_path(path->dentry, entry_of(ring, is.dentry), buf, size);
-		if (start && still_is(&is)) {
-			*text = start;
-			return buf + size - 1 - start;
-		}
-	}
-	made_up = name_is_made_up(path);
 	start = d_path(path, buf, size);
 	if (IS_ERR(start))
 		return 0;
@@ -223,9 +220,41 @@ u32 fsn_path_text(struct fsn_ring *ring, const struct path *path, char *buf, u32
 		told |= FSN_FD_DELETED;
 	if (path_is_outside(path))
 		told |= FSN_FD_OUTSIDE;
-	if (in_directory && !told && *start == '/')
-		remember(ring, &is, start, len);
+	if (is && !told && *start == '/')
+		remember(ring, is, start, len);
 	*flags |= told;
+	return len;
+}
+
+u32 fsn_path_text(struct fsn_ring *ring, const struct path *path, char *buf, u32 size, const char **text, u32 *flags)
+{
+	struct fsn_directory_id fsn_uninit is;
+	bool in_directory = directory_of(path, &is);
+	u32 len = in_directory ? known_path(ring, path, &is, buf, size) : 0;
+
+	if (likely(len)) {
+		*text = buf;
+		return len;
+	}
+	return path_asked(ring, path, in_directory ? &is : NULL, buf, size, text, flags);
+}
+
+/*
+ * fsn_path_text(), copied to @to, of @room bytes, a multiple of 8. Longer: they were not enough, and nothing of it was
+ * copied.
+ */
+static u32 path_copied(struct fsn_ring *ring, const struct path *path, char *to, u32 room, u32 *flags)
+{
+	struct fsn_directory_id fsn_uninit is;
+	bool in_directory = directory_of(path, &is);
+	u32 len = in_directory ? known_path(ring, path, &is, to, room) : 0;
+	const char *text;
+
+	if (likely(len))
+		return len;
+	len = path_asked(ring, path, in_directory ? &is : NULL, fsn_scratch(ring), FSN_PATH_MAX, &text, flags);
+	if (len <= room)
+		fsn_copy_words(to, text, len);
 	return len;
 }
 
@@ -249,7 +278,7 @@ static __always_inline bool same_bytes(const char *a, const char *b, u32 n)
 #endif
 }
 
-bool fsn_path_is(struct fsn_ring *ring, const struct path *path, const char *text, u32 len)
+u64 fsn_path_is(struct fsn_ring *ring, const struct path *path, const char *text, u32 len, u64 before)
 {
 	const struct dentry *d = path->dentry;
 	const struct fsn_directory *entry;
@@ -258,23 +287,23 @@ bool fsn_path_is(struct fsn_ring *ring, const struct path *path, const char *tex
 	u32 n, i;
 
 	if (!directory_of(path, &is))
-		return false;
+		return 0;
 	entry = entry_of(ring, is.dentry);
 	n = READ_ONCE(d->d_name.len);
 	name = (const char *)READ_ONCE(d->d_name.name);
-	if (!is_known(&is, entry) || len != entry->len + 1 + n || text[entry->len] != '/' ||
-	    !same_bytes(text, entry->text, entry->len))
-		return false;
+	if (!is_known(&is, entry) || len != entry->len + 1 + n ||
+	    (entry->number != before && (text[entry->len] != '/' || !same_bytes(text, entry->text, entry->len))))
+		return 0;
 	text += entry->len + 1;
 	if (is_inside(d, name, n)) {
 		if (!same_bytes(text, name, n))
-			return false;
+			return 0;
 	} else {
 		for (i = 0; i < n; i++)
 			if (text[i] != READ_ONCE(name[i]))
-				return false;
+				return 0;
 	}
-	return still_is(&is);
+	return still_is(&is) ? entry->number : 0;
 }
 
 u32 fsn_overlay_layer(const struct dentry *dentry)
@@ -331,19 +360,19 @@ static bool put_socket(struct fsn_fd *fd, struct file *file, u8 role, u32 room)
 static bool put_path(struct fsn_ring *ring, struct fsn_fd *fd, struct file *file, u32 room,
 		     const struct fsn_facts *facts)
 {
-	const char *text;
+	char *to = (char *)(fd + 1);
 	u32 len;
 
 	if (facts && facts->file == file) {
-		text = facts->opened.text;
 		len = facts->opened.len;
 		fd->flags |= facts->file_flags;
+		if (len <= room)
+			fsn_copy_words(to, facts->opened.text, len);
 	} else {
-		len = fsn_path_text(ring, &file->f_path, fsn_scratch(ring), FSN_PATH_MAX, &text, &fd->flags);
+		len = path_copied(ring, &file->f_path, to, room, &fd->flags);
 	}
 	if (len > room)
 		return false;
-	fsn_copy_words((char *)(fd + 1), text, len);
 	fd->name_len = len;
 	return true;
 }

@@ -380,10 +380,12 @@ int fsn_filter_passes(const struct fsn_table *t, const struct fsn_program *p, st
 		const struct fsn_test *test = &t->tests[s->test];
 		int may;
 
-		if (is_object(test))
+		if (is_object(test)) {
 			may = object_may_be(t, p, f, test, 1ULL << (s->test - p->test));
-		else
+		} else {
+			f->registers = 1;
 			may = registers_may_be(f, test);
+		}
 		at = may ? s->yes : s->no;
 	}
 	return at == FSN_STEP_PASS;

@@ -51,6 +51,7 @@ struct fsn_facts {
 	struct fsn_fact_text opened;
 	__u32 kind;		/* FSN_KIND_*, when kind_state is KNOWN */
 	__u32 kind_state;
+	__u32 registers;	/* fsn_filter_passes() has asked for registers or the result */
 	__u64 asked;		/* by test of the program, of texts and sockets only: its answer is in @held */
 	__u64 held;
 	struct fsn_ring *ring;	/* facts.c: of this CPU */
@@ -60,6 +61,8 @@ struct fsn_facts {
 	__u32 read_len;
 	__u32 file_flags;	/* FSN_FD_* of @opened */
 	const void *file;	/* the open file whose path @opened is, while nobody can have exchanged it; or NULL */
+	const void *dentry;	/* when @opened is @given: whose path it is, and fsn_path_is() of them */
+	__u64 directory;
 };
 
 /*

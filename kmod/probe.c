@@ -162,11 +162,13 @@ static __always_inline bool may_match(struct fsn_ring *ring, struct fsn_call *ca
 		*urgent = false;
 		return true;
 	}
-	if (!fsn_filter_passes(table, program, facts, at)) {
-		ring->producer->filtered[FSN_FILTERED_OBJECT]++;
-		return false;
+	if (!fsn_facts_stopped_before(facts, table, program, at)) {
+		if (fsn_filter_passes(table, program, facts, at))
+			return true;
+		fsn_facts_stopped(facts, table, at);
 	}
-	return true;
+	ring->producer->filtered[FSN_FILTERED_OBJECT]++;
+	return false;
 }
 
 /* One event of @call, or its loss. */

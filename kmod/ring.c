@@ -456,7 +456,7 @@ int fsn_rings_init(void)
 		fsn_hrtimer_setup(&ring->timer, ring_timer);
 		ring->scratch = kmalloc_node(FSN_PATH_MAX + sizeof(u64), GFP_KERNEL, cpu_to_node(cpu));
 		ring->facts = kmalloc_node(FSN_FACTS_BYTES, GFP_KERNEL, cpu_to_node(cpu));
-		if (fsn_directories_init(ring) || !ring->scratch || !ring->facts) {
+		if (fsn_directories_init(ring) || fsn_stopped_init(ring) || !ring->scratch || !ring->facts) {
 			fsn_rings_exit();
 			return -ENOMEM;
 		}
@@ -474,6 +474,7 @@ void fsn_rings_exit(void)
 		kfree(rings[cpu].scratch);
 		kfree(rings[cpu].facts);
 		kfree(rings[cpu].directories);
+		kfree(rings[cpu].stopped);
 	}
 	vfree(rings);
 	rings = NULL;

@@ -13,6 +13,7 @@
 
 struct fsn_slot;
 struct fsn_directory;
+struct fsn_stopped;
 
 /*
  * One per possible CPU, for the life of the module. @live says whether the shared memory is there: set and
@@ -43,6 +44,8 @@ struct fsn_ring {
 	char *scratch;
 	char *facts;			/* texts that conditions are about: FSN_FACTS_BYTES */
 	struct fsn_directory *directories;	/* file.c */
+	u64 directory_number;		/* the last one that was given */
+	struct fsn_stopped *stopped;	/* facts.c */
 	u64 urgent_at;			/* last wake-up for a likely match */
 	unsigned long nested;		/* counted here while there is no producer page */
 	/* waking the consumer */

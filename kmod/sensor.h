@@ -138,9 +138,10 @@ bool fsn_compat_call(struct fsn_call *call);
 u32 fsn_path_text(struct fsn_ring *ring, const struct path *path, char *buf, u32 size, const char **text, u32 *flags);
 /*
  * Whether @text is, for certain, what fsn_path_text() says of @path, without flags; cheaper. @text is absolute and tidy, and a word
- * may be read wherever it begins in it. probe.
+ * may be read wherever it begins in it. What it returns if so, else 0, stands for the text of the directory: with that as @before
+ * only the last name of the same @text is compared. probe.
  */
-bool fsn_path_is(struct fsn_ring *ring, const struct path *path, const char *text, u32 len);
+u64 fsn_path_is(struct fsn_ring *ring, const struct path *path, const char *text, u32 len, u64 before);
 /* A mount may lie elsewhere now, or be gone. Any context. */
 void fsn_mounts_changed(void);
 /* What a ring's probes remember of directories; freed with the ring. process. */

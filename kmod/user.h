@@ -73,10 +73,51 @@ static __always_inline long fsn_user_text_by_words(char *to, const char __user *
 	pagefault_enable();
 	return len;
 }
+
+/* fsn_user_text_is() with page faults off. */
+static __always_inline bool fsn_words_are(const char *text, u32 len, const char __user *from)
+{
+	u32 whole = len & ~7u, at;
+	bool same = false;
+	u64 word;
+
+	if (!user_access_begin(from, whole + sizeof(word)))
+		return false;
+	for (at = 0; at < whole; at += sizeof(word)) {
+		unsafe_get_user(word, (const u64 __user *)(from + at), out);
+		if (word != fsn_word_at(text + at))
+			goto out;
+	}
+	unsafe_get_user(word, (const u64 __user *)(from + at), out);
+	/* what stands behind the NUL does not matter */
+	same = !((word ^ fsn_word_at(text + at)) << 8 * (7 - (len & 7)));
+out:
+	user_access_end();
+	return same;
+}
+
+/*
+ * Whether the text at @from is, for certain, @text with its NUL, whose last word may be read whole. Nothing is said of one that
+ * cannot be read. probe.
+ */
+static __always_inline bool fsn_user_text_is(const char *text, u32 len, const char __user *from)
+{
+	bool same;
+
+	pagefault_disable();
+	same = fsn_words_are(text, len, from);
+	pagefault_enable();
+	return same;
+}
 #else
 static __always_inline long fsn_user_text_by_words(char *to, const char __user *from, u32 max, u64 *dotted)
 {
 	return -EOPNOTSUPP;
+}
+
+static __always_inline bool fsn_user_text_is(const char *text, u32 len, const char __user *from)
+{
+	return false;
 }
 #endif
 

@@ -5,7 +5,8 @@ usage, in a guest: tests/vm/paths/run.py [--steps N] [--opens N] [--seed N]
 
 A rule looks for files below /run/paths/secret. A walk renames directories, moves, makes and ends mounts, removes directories and makes others, and opens
 new files after each step by ways whose own text says nothing: a descriptor of a directory, a current directory, a link. An open alerts
-if, and only if, /proc/self/fd says that the file lies there. What the module remembers of directories must never be old.
+if, and only if, /proc/self/fd says that the file lies there. Two files are opened again and again by the same texts, as themselves or through a link
+that took the place of the file, or of its directory. What the module remembers of directories and of opens that it has stopped must never be old.
 """
 import argparse
 import contextlib
@@ -13,6 +14,7 @@ import ctypes
 import os
 import random
 import shutil
+import signal
 import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -23,6 +25,8 @@ from report import Report, wants, wants_equal  # noqa: E402
 from sensor import Sensor  # noqa: E402
 
 TOP, SECRET = "/run/paths", "/run/paths/secret"
+# Opened again and again, and what of it a link takes the place of.
+KEPT = {f"{TOP}/kept": f"{TOP}/kept", f"{TOP}/way/kept": f"{TOP}/way"}
 RULE = """
 - rule: secret
   desc: opened there, by its name as given or as opened
@@ -59,6 +63,7 @@ class Walk:
     def __init__(self, seed):
         self.random = random.Random(seed)
         self.number, self.wanted, self.opened = 0, set(), 0
+        self.kept_there, self.kept_opened = 0, 0
         mount(None, "/", flags=MS_REC | MS_PRIVATE)
         os.makedirs(TOP)
         mount("paths", TOP, "tmpfs")
@@ -69,6 +74,9 @@ class Walk:
         # Ways in that do not say where they lead.
         self.held = [os.open(f"{TOP}/{name}/in", os.O_RDONLY) for name in ("secret", "plain")]
         os.symlink("secret", f"{TOP}/link")
+        os.mkdir(f"{TOP}/way")
+        for path in KEPT:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR))
 
     def end(self):
         for fd in self.held:
@@ -77,7 +85,7 @@ class Walk:
         os.rmdir(TOP)
 
     def step(self):
-        kinds = [self.swap, self.swap_above, self.relink, self.renew]
+        kinds = [self.swap, self.swap_above, self.relink, self.renew, self.move_kept]
         kinds.append(self.move_mount if self.mounted else self.make_mount)
         if self.mounted:
             kinds.append(self.end_mount)
@@ -105,6 +113,22 @@ class Walk:
         at = os.readlink(f"{TOP}/link")
         os.unlink(f"{TOP}/link")
         os.symlink("plain" if at == "secret" else "secret", f"{TOP}/link")
+
+    def move_kept(self):
+        """One of them goes into a directory and a link takes its place, or it comes back."""
+        if self.mounted:
+            return self.relink()
+        path = self.random.choice(list(KEPT.values()))
+        name = os.path.basename(path)
+        places = [f"{TOP}/{place}/{name}" for place in ("secret", "plain")]
+        if not os.path.islink(path):
+            place = self.random.choice(places)
+            os.rename(path, place)
+            os.symlink(place, path)
+            return None
+        os.unlink(path)
+        os.rename(next(place for place in places if os.path.exists(place)), path)
+        return None
 
     def renew(self):
         """Directories go, others come, perhaps in the memory of those."""
@@ -147,6 +171,16 @@ class Walk:
         os.chdir(self.held[0])
         self.open(lambda name: os.open(name, os.O_CREAT | os.O_RDWR))
         os.chdir("/")
+        for path in 4 * list(KEPT):
+            self.open_kept(path)
+
+    def open_kept(self, path):
+        # The link may lead to where it was before directories changed places.
+        with contextlib.suppress(FileNotFoundError):
+            fd = os.open(path, os.O_RDONLY)
+            self.kept_there += os.readlink(f"/proc/self/fd/{fd}").startswith(f"{SECRET}/")
+            self.kept_opened += 1
+            os.close(fd)
 
     def open(self, way):
         self.number += 1
@@ -181,12 +215,52 @@ def walk(steps, opens, seed):
         alerts = [alert for alert in sensor.alerts() if alert["rule"] == "secret"]
     wants_equal("events lost", sensor.lost, 0)
     names = [os.path.basename(alert["output_fields"]["fd.name"]) for alert in alerts]
-    names = [name for name in names if name != "in"]  # the walk opens that by its name, too
+    kept = names.count("kept")
+    names = [name for name in names if name not in ("in", "kept")]  # the walk opens the first by its name, too
+    wants(0 < walked.kept_there < walked.kept_opened, "the files that are opened again went nowhere")
+    wants_equal("alerts of files that are opened again", kept, walked.kept_there)
     wants(0 < len(walked.wanted) < walked.opened, "the walk went nowhere")
     wants_equal("opened there without an alert", sorted(walked.wanted - set(names))[:20], [])
     wants_equal("alerts of files elsewhere", sorted(set(names) - walked.wanted)[:20], [])
     wants_equal("alerts", len(names), len(walked.wanted))
-    return f"{walked.opened} opened, {len(names)} of them there"
+    return f"{walked.opened} opened, {len(names)} of them there; two files {walked.kept_opened} times, {kept} of them there"
+
+
+def reloaded():
+    """Files that were stopped until now are in a rule of the rules that come, while they are opened without a pause."""
+    rules, paths, after = f"{guest.WORK}/rules.yaml", [f"/run/reloaded{number}" for number in range(8)], 20
+
+    def write(names):
+        with open(f"{rules}.new", "w", encoding="utf-8") as file:
+            file.write(RULE.replace("startswith /run/paths/secret/", f"in ({', '.join(names)})"))
+        os.rename(f"{rules}.new", rules)
+
+    def opens(number):
+        for path in number * paths:
+            os.close(os.open(path, os.O_RDONLY))
+
+    for path in paths:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR))
+    write(f"{path}-not" for path in paths)
+    with Sensor(rules, options=("watch_config_files=false",)) as sensor:
+        opens(after)
+        write(paths)
+        sensor.signal(signal.SIGHUP)
+
+        def done():
+            opens(after)
+            return ": reloaded in " in sensor.messages()
+
+        guest.wait_for("the rules that come", done, 60)
+        opens(after)
+        os.makedirs(TOP, exist_ok=True)
+        os.close(os.open(f"{TOP}/end", os.O_CREAT | os.O_RDWR))
+        sensor.wait_alert(lambda fields: fields.get("fd.name") == f"{TOP}/end")
+        sensor.stop()
+        alerts = sum(alert["rule"] == "secret" for alert in sensor.alerts())
+    wants_equal("events lost", sensor.lost, 0)
+    wants(alerts >= after * len(paths), f"{alerts} alerts of {after * len(paths)} opens after the rules had come")
+    return f"{alerts} alerts"
 
 
 def main():
@@ -200,6 +274,7 @@ def main():
     guest.insert()
     os.makedirs(guest.WORK, exist_ok=True)
     report.check(f"directories and mounts move (--seed {options.seed})", walk, options.steps, options.opens, options.seed)
+    report.check("rules change while a file is opened", reloaded)
     report.check("the module can be removed", guest.remove)
     report.end()
 
