@@ -435,6 +435,7 @@ enum fsn_test_kind {
 	FSN_TEST_VALUE,		/* low <= (s32)register <= high */
 	FSN_TEST_SOCKET,	/* the descriptor is of a kind whose bit (FSN_KIND_*) is in low, or none */
 	FSN_TEST_TEXT,		/* one of the texts whose bits (FSN_TEXT_*) are in low is in the set */
+	FSN_TEST_PORT,		/* low <= port <= high for one of those that reg names (FSN_PORT_*), or it is not known */
 	FSN_TEST_MAX
 };
 
@@ -445,6 +446,10 @@ enum fsn_test_kind {
 #define FSN_KIND_UNIX	(1u << 3)
 #define FSN_KIND_NETLINK (1u << 4)
 #define FSN_KIND_OTHER	(1u << 5)	/* a socket of another family */
+
+/* fsn_test.reg of FSN_TEST_PORT. They are known of connected IP sockets. */
+#define FSN_PORT_LOCAL	(1u << 0)
+#define FSN_PORT_REMOTE	(1u << 1)
 
 #define FSN_TEXT_RAW	(1u << 0)	/* the path as the program gave it */
 #define FSN_TEXT_GIVEN	(1u << 1)	/* made absolute as text */

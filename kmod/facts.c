@@ -255,6 +255,22 @@ void fsn_facts_kind(struct fsn_facts *f, const struct fsn_program *p)
 	fsn_file_put(file, borrowed);
 }
 
+void fsn_facts_ports(struct fsn_facts *f, const struct fsn_program *p)
+{
+	struct socket *sock;
+	struct file *file;
+	bool borrowed;
+
+	f->ports_state = FSN_FACT_UNKNOWN;
+	file = fsn_file_get(descriptor(f, p), &borrowed);
+	if (!file)
+		return;
+	sock = S_ISSOCK(file_inode(file)->i_mode) ? fsn_sock_from_file(file) : NULL;
+	if (sock && fsn_sock_ports(sock, &f->local_port, &f->remote_port))
+		f->ports_state = FSN_FACT_KNOWN;
+	fsn_file_put(file, borrowed);
+}
+
 /* ---- opens that were stopped a moment ago ------------------------------------------------------------------------ */
 
 /*
@@ -321,7 +337,7 @@ void fsn_facts_stopped(const struct fsn_facts *f, const struct fsn_table *table,
 	struct fsn_stopped *s;
 
 	if (f->opened.state != FSN_FACT_KNOWN || f->raw.state != FSN_FACT_KNOWN || f->opened.text != f->raw.text ||
-	    f->registers || f->kind_state != FSN_FACT_UNASKED || f->raw.len > sizeof(s->text) - sizeof(u64))
+	    f->registers || f->kind_state != FSN_FACT_UNASKED || f->ports_state != FSN_FACT_UNASKED || f->raw.len > sizeof(s->text) - sizeof(u64))
 		return;
 	s = stopped_of(f->ring, f->dentry);
 	if (s->dentry != f->dentry) {

@@ -30,6 +30,7 @@ static inline void fsn_facts_begin(struct fsn_facts *f, long ret, const unsigned
 	f->given.state = FSN_FACT_UNASKED;
 	f->opened.state = FSN_FACT_UNASKED;
 	f->kind_state = FSN_FACT_UNASKED;
+	f->ports_state = FSN_FACT_UNASKED;
 	f->registers = 0;
 	f->asked = 0;
 	f->held = 0;

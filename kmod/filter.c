@@ -35,6 +35,8 @@ static int check_test(const struct fsn_filter *head, const struct fsn_test *t)
 		return reg_ok(t->reg);
 	case FSN_TEST_TEXT:
 		return t->set < head->sets;
+	case FSN_TEST_PORT:
+		return 1;
 	default:
 		return 0;
 	}
@@ -262,6 +264,12 @@ void fsn_facts_kind(struct fsn_facts *facts, const struct fsn_program *program)
 	(void)facts;
 	(void)program;
 }
+
+void fsn_facts_ports(struct fsn_facts *facts, const struct fsn_program *program)
+{
+	(void)facts;
+	(void)program;
+}
 #endif
 
 static int text_may_be_in(const struct fsn_table *t, const struct fsn_set *set, const struct fsn_fact_text *text)
@@ -316,6 +324,16 @@ static int kind_may_be(const struct fsn_program *p, struct fsn_facts *f, const s
 	return f->kind_state != FSN_FACT_KNOWN || (f->kind & test->low);
 }
 
+static int port_may_be(const struct fsn_program *p, struct fsn_facts *f, const struct fsn_test *test)
+{
+	if (f->ports_state == FSN_FACT_UNASKED)
+		fsn_facts_ports(f, p);
+	if (f->ports_state != FSN_FACT_KNOWN)
+		return 1;
+	return ((test->reg & FSN_PORT_LOCAL) && test->low <= f->local_port && f->local_port <= test->high) ||
+	       ((test->reg & FSN_PORT_REMOTE) && test->low <= f->remote_port && f->remote_port <= test->high);
+}
+
 /* A test of the registers and the result. */
 static int registers_may_be(const struct fsn_facts *f, const struct fsn_test *test)
 {
@@ -336,7 +354,7 @@ static int registers_may_be(const struct fsn_facts *f, const struct fsn_test *te
 	}
 }
 
-/* A test of paths or of a socket; decided once. */
+/* A test of what a call is about: paths, a socket; decided once. */
 static int object_may_be(const struct fsn_table *t, const struct fsn_program *p, struct fsn_facts *f,
 			 const struct fsn_test *test, __u64 bit)
 {
@@ -344,7 +362,12 @@ static int object_may_be(const struct fsn_table *t, const struct fsn_program *p,
 
 	if (f->asked & bit)
 		return f->held & bit ? 1 : 0;
-	may = test->kind == FSN_TEST_TEXT ? texts_may_be_in(t, p, f, test) : kind_may_be(p, f, test);
+	if (test->kind == FSN_TEST_TEXT)
+		may = texts_may_be_in(t, p, f, test);
+	else if (test->kind == FSN_TEST_SOCKET)
+		may = kind_may_be(p, f, test);
+	else
+		may = port_may_be(p, f, test);
 	f->asked |= bit;
 	if (may)
 		f->held |= bit;
@@ -353,7 +376,7 @@ static int object_may_be(const struct fsn_table *t, const struct fsn_program *p,
 
 static __always_inline int is_object(const struct fsn_test *test)
 {
-	return test->kind == FSN_TEST_TEXT || test->kind == FSN_TEST_SOCKET;
+	return test->kind == FSN_TEST_TEXT || test->kind == FSN_TEST_SOCKET || test->kind == FSN_TEST_PORT;
 }
 
 __u32 fsn_filter_begin(const struct fsn_table *t, const struct fsn_program *p, const struct fsn_facts *f)

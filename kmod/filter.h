@@ -51,6 +51,9 @@ struct fsn_facts {
 	struct fsn_fact_text opened;
 	__u32 kind;		/* FSN_KIND_*, when kind_state is KNOWN */
 	__u32 kind_state;
+	__u32 ports_state;
+	__u16 local_port;	/* when ports_state is KNOWN */
+	__u16 remote_port;
 	__u32 registers;	/* fsn_filter_passes() has asked for registers or the result */
 	__u64 asked;		/* by test of the program, of texts and sockets only: its answer is in @held */
 	__u64 held;
@@ -88,9 +91,10 @@ __u32 fsn_filter_begin(const struct fsn_table *table, const struct fsn_program *
  */
 int fsn_filter_passes(const struct fsn_table *table, const struct fsn_program *program, struct fsn_facts *facts, __u32 at);
 
-/* facts.c: fill the texts or the kind of @facts that are UNASKED; what cannot be told becomes UNKNOWN. probe. */
+/* facts.c: fill the texts, the kind or the ports of @facts that are UNASKED; what cannot be told becomes UNKNOWN. probe. */
 void fsn_facts_path(struct fsn_facts *facts, const struct fsn_program *program);
 void fsn_facts_opened(struct fsn_facts *facts, const struct fsn_program *program);
 void fsn_facts_kind(struct fsn_facts *facts, const struct fsn_program *program);
+void fsn_facts_ports(struct fsn_facts *facts, const struct fsn_program *program);
 
 #endif /* FSN_FILTER_H */

@@ -159,6 +159,8 @@ bool fsn_put_fd(struct fsn_out *o, u8 param, int fd, u8 role, const struct fsn_f
 struct socket;
 /* Writes struct fsn_sock and the unix names behind it to @buf; returns the bytes written, 0: no room. probe. */
 u32 fsn_sock_text(struct socket *sock, u8 role, char *buf, u32 size);
+/* The ports of an IP socket that is connected: what its ends are, whatever address a call names. False: it is none. probe. */
+bool fsn_sock_ports(struct socket *sock, u16 *local, u16 *remote);
 /* Queue of the listening socket @fd: length and maximum. False: it is no socket. probe. */
 bool fsn_fd_backlog(int fd, u32 *len, u32 *max);
 

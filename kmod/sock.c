@@ -20,10 +20,9 @@
 /* Local ports that programs get when they do not ask for one start here by default (ip_local_port_range). */
 #define EPHEMERAL_PORTS	32768
 
-static bool has_ports(const struct fsn_sock *s)
+static bool has_ports(u16 type)
 {
-	return s->type == SOCK_STREAM || s->type == SOCK_DGRAM || s->type == SOCK_SEQPACKET ||
-	       s->type == SOCK_DCCP;
+	return type == SOCK_STREAM || type == SOCK_DGRAM || type == SOCK_SEQPACKET || type == SOCK_DCCP;
 }
 
 static void put_inet(struct fsn_sock *s, struct sock *sk)
@@ -36,7 +35,7 @@ static void put_inet(struct fsn_sock *s, struct sock *sk)
 		local = READ_ONCE(inet->inet_saddr);
 	memcpy(s->laddr, &local, sizeof(local));
 	memcpy(s->raddr, &remote, sizeof(remote));
-	if (has_ports(s)) {
+	if (has_ports(s->type)) {
 		s->lport = ntohs(READ_ONCE(inet->inet_sport));
 		s->rport = ntohs(READ_ONCE(inet->inet_dport));
 	}
@@ -54,7 +53,7 @@ static void put_inet6(struct fsn_sock *s, struct sock *sk)
 		local = np->saddr;
 	memcpy(s->laddr, &local, sizeof(local));
 	memcpy(s->raddr, &remote, sizeof(remote));
-	if (has_ports(s)) {
+	if (has_ports(s->type)) {
 		s->lport = ntohs(READ_ONCE(inet->inet_sport));
 		s->rport = ntohs(READ_ONCE(inet->inet_dport));
 	}
@@ -100,17 +99,37 @@ static u32 put_unix(struct fsn_sock *s, struct sock *sk, u32 room)
 }
 #endif
 
-static bool is_connected(const struct fsn_sock *s)
+/* Whether a socket in this state has another end for good. */
+static bool has_peer(u8 state)
 {
-	switch (s->state) {
+	switch (state) {
 	case TCP_CLOSE:
 	case TCP_LISTEN:
 	case TCP_SYN_SENT:
 	case TCP_SYN_RECV:
-		return s->family == AF_UNIX && s->peer_ino;
+		return false;
 	default:
-		return s->family == AF_INET || s->family == AF_INET6 || s->family == AF_UNIX;
+		return true;
 	}
+}
+
+static bool is_connected(const struct fsn_sock *s)
+{
+	if (s->family == AF_UNIX)
+		return has_peer(s->state) || s->peer_ino;
+	return (s->family == AF_INET || s->family == AF_INET6) && has_peer(s->state);
+}
+
+bool fsn_sock_ports(struct socket *sock, u16 *local, u16 *remote)
+{
+	struct sock *sk = READ_ONCE(sock->sk);
+
+	if (!sk || (sk->sk_family != AF_INET && sk->sk_family != AF_INET6) || !has_ports(sock->type) ||
+	    !has_peer(READ_ONCE(sk->sk_state)))
+		return false;
+	*local = ntohs(READ_ONCE(inet_sk(sk)->inet_sport));
+	*remote = ntohs(READ_ONCE(inet_sk(sk)->inet_dport));
+	return true;
 }
 
 /* Which end this is, when no accept or connect tells. */

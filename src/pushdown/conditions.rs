@@ -371,5 +371,35 @@ fn socket(name: &str, comparison: &Comparison<'_>) -> Option<Need<Test>> {
         | "fd.sproto" | "fd.lproto" | "fd.rproto" => IP,
         _ => return None,
     };
-    Some(Need::Is(Test::Socket(kinds)))
+    Some(Need::all([Need::Is(Test::Socket(kinds)), ports(name, comparison).unwrap_or(Need::Always)]))
+}
+
+/// What a comparison says of the ports of a socket that is connected. Which end is the server's may have to be guessed.
+fn ports(name: &str, comparison: &Comparison<'_>) -> Option<Need<Test>> {
+    /// With more of them what is asked is whether there are ports at all.
+    const MOST: usize = 16;
+    let of = match name {
+        "fd.port" | "fd.cport" | "fd.sport" => abi::FSN_PORT_LOCAL | abi::FSN_PORT_REMOTE,
+        "fd.lport" => abi::FSN_PORT_LOCAL,
+        "fd.rport" => abi::FSN_PORT_REMOTE,
+        _ => return None,
+    };
+    let mut ranges = ranges(comparison).filter(|_| comparison.op != Op::Ne)?;
+    ranges.sort_unstable();
+    let mut joined: Vec<(u16, u16)> = Vec::new();
+    for (low, high) in ranges {
+        let (Ok(low), Ok(high)) = (u16::try_from(low.max(0)), u16::try_from(high.min(i64::from(u16::MAX)))) else {
+            continue;
+        };
+        match joined.last_mut().filter(|(_, last)| low <= last.saturating_add(1)) {
+            Some((_, last)) => *last = high.max(*last),
+            None => joined.push((low, high)),
+        }
+    }
+    // `fd.port` of a socket whose ends are not known is 0.
+    let may_be_unknown = name == "fd.port" && joined.first().is_some_and(|(low, _)| *low == 0);
+    if may_be_unknown || joined.len() > MOST {
+        return None;
+    }
+    Some(Need::any(joined.into_iter().map(|(low, high)| Need::Is(Test::Port(of as u8, low, high))).collect::<Vec<_>>()))
 }

@@ -30,6 +30,8 @@ pub enum Test {
     Value(u8, i32, i32),
     /// The descriptor is of one of these kinds (`FSN_KIND_*`), or there is none.
     Socket(u32),
+    /// One of the ports that are meant (`FSN_PORT_*`) lies between the two, or it is not known.
+    Port(u8, u16, u16),
     /// One of the texts that are meant (`FSN_TEXT_*`) is among these.
     Text(u32, Texts),
 }
@@ -89,15 +91,16 @@ impl Test {
             Test::Result(..) => 0,
             Test::Access(..) | Test::Bits(..) | Test::Value(..) => 1,
             Test::Socket(_) => 2,
+            Test::Port(..) => 3,
             Test::Text(of, texts) => {
                 let opened = if of & abi::FSN_TEXT_OPENED != 0 { 1 } else { 0 };
-                3 + opened + if texts.contained.is_empty() { 0 } else { 2 }
+                4 + opened + if texts.contained.is_empty() { 0 } else { 2 }
             }
         }
     }
 
     const fn is_object(&self) -> bool {
-        matches!(self, Test::Socket(_) | Test::Text(..))
+        matches!(self, Test::Socket(_) | Test::Port(..) | Test::Text(..))
     }
 }
 
@@ -549,6 +552,9 @@ impl Builder {
                 fsn_test { reg: *reg, low: i64::from(*low), high: i64::from(*high), ..raw(abi::FSN_TEST_VALUE) }
             }
             Test::Socket(kinds) => fsn_test { low: i64::from(*kinds), ..raw(abi::FSN_TEST_SOCKET) },
+            Test::Port(of, low, high) => {
+                fsn_test { reg: *of, low: i64::from(*low), high: i64::from(*high), ..raw(abi::FSN_TEST_PORT) }
+            }
             Test::Text(of, texts) => {
                 let set = self.set(texts);
                 fsn_test { set, low: i64::from(*of), ..raw(abi::FSN_TEST_TEXT) }

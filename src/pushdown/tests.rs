@@ -66,6 +66,8 @@ struct Seen {
     given: Fact,
     opened: Fact,
     kind: Option<u32>,
+    /// Local, remote.
+    ports: Option<(u16, u16)>,
 }
 
 fn is_tidy(path: &[u8]) -> bool {
@@ -77,7 +79,8 @@ impl Seen {
     fn of(record: &EventRecord<'_>, cwd: &str) -> Seen {
         let def = params::event(EventCode(record.head.code)).expect("of the table");
         let place = Call::new(def).place;
-        let mut seen = Seen { raw: Fact::Unknown, given: Fact::Unknown, opened: Fact::Unknown, kind: None };
+        let mut seen =
+            Seen { raw: Fact::Unknown, given: Fact::Unknown, opened: Fact::Unknown, kind: None, ports: None };
         let index = def.main_path.filter(|_| place.path.is_some());
         let raw = index.and_then(|index| record.attachment_of(index, abi::FSN_ATT_STR));
         if let Some(raw) = raw.map(|raw| raw.data).filter(|raw| is_tidy(raw) && raw.len() < 1024) {
@@ -121,6 +124,11 @@ impl Seen {
             Some(libc::AF_NETLINK) => abi::FSN_KIND_NETLINK,
             Some(_) => abi::FSN_KIND_OTHER,
         });
+        let ends = fd.socket.filter(|socket| {
+            let connected = socket.head.flags & abi::FSN_SOCK_CONNECTED != 0;
+            connected && [libc::AF_INET, libc::AF_INET6].contains(&i32::from(socket.head.family))
+        });
+        seen.ports = ends.map(|socket| (socket.head.lport, socket.head.rport));
         let named = fd.head.flags & (abi::FSN_FD_ANON | abi::FSN_FD_DELETED) == 0 && fd.path.first() == Some(&b'/');
         // The kernel walks the tree: it gives no path with "..", "." or an empty name.
         if fd.socket.is_none() && named && (is_tidy(fd.path) || fd.path == b"/") {
@@ -154,6 +162,9 @@ impl Seen {
             opened: text(&self.opened),
             kind: self.kind.unwrap_or(0),
             kind_state: if self.kind.is_some() { abi::FSN_FACT_KNOWN } else { abi::FSN_FACT_UNKNOWN },
+            ports_state: if self.ports.is_some() { abi::FSN_FACT_KNOWN } else { abi::FSN_FACT_UNKNOWN },
+            local_port: self.ports.map_or(0, |(local, _)| local),
+            remote_port: self.ports.map_or(0, |(_, remote)| remote),
             ..nothing
         }
     }
@@ -285,6 +296,8 @@ fn comparison() -> BoxedStrategy<String> {
             .prop_map(|(f, o, v)| format!("{f} {o} \"{v}\"")),
         2 => (choose(&["fd.sport", "fd.cport", "fd.port", "fd.rport", "fd.lport"]), number_op(), choose(&["22", "443", "0"]))
             .prop_map(|(f, o, v)| format!("{f} {o} {v}")),
+        2 => (choose(&["fd.sport", "fd.cport", "fd.port", "fd.rport", "fd.lport"]), choose(&["(22)", "(21, 23)", "(22, 23, 80)", "(0, 80)",
+            "(443, 444)"])).prop_map(|(f, v)| format!("{f} in {v}")),
         1 => choose(&["fd.ip=10.0.0.1", "fd.sip!=10.0.0.1", "fd.cip=127.0.0.1", "proc.name=cat", "proc.name=other", "user.uid=0"])
             .prop_map(str::to_owned),
     ];
@@ -596,4 +609,23 @@ fn the_default_rules_stop_what_they_do_not_look_for() {
     assert!(sends(socket(17)) && !sends(socket(2)));
     let unix = EventSpec::new("connect").ret(0).fd("fd", 4, Fd::Unix { name: "/dev/log".into(), ino: 1, peer: 2 });
     assert!(!sends(unix));
+}
+
+#[test]
+fn connections_to_other_ports_are_stopped() {
+    let blob = super::table(&compile(&["evt.type in (connect, sendto) and fd.sport in (22, 6000, 6001, 6002)".into()]));
+    let table = load(&blob.expect("a table")).expect("the module takes it");
+    let mut world = world();
+    let mut sends = |name: &str, local: &str, remote: Option<&str>| {
+        let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let fd =
+            Fd::Socket { local: Some(address(local)), remote: remote.map(address), kind: libc::SOCK_STREAM, role: 0 };
+        let record = world.event(&EventSpec::new(name).ret(0).fd("fd", 4, fd));
+        table.sends(world.view(&record).record(), CWD)
+    };
+    assert!(!sends("connect", "10.0.0.1:40000", Some("10.0.0.2:443")));
+    assert!(sends("connect", "10.0.0.1:40000", Some("10.0.0.2:6001")));
+    assert!(sends("sendto", "[::1]:22", Some("[::1]:40000")));
+    assert!(!sends("sendto", "[::1]:5999", Some("[::1]:6003")));
+    assert!(sends("sendto", "0.0.0.0:0", None), "it may be told by the call");
 }
