@@ -1,21 +1,25 @@
 #!/usr/bin/env python3
-"""Directories and mounts move while files in them are opened: every open has the name that the kernel has for it then.
+"""What the module stops and what it sends: while directories and mounts move, while rules change, of connections.
 
 usage, in a guest: tests/vm/paths/run.py [--steps N] [--opens N] [--seed N]
 
-A rule looks for files below /run/paths/secret. A walk renames directories, moves, makes and ends mounts, removes directories and makes others, and opens
-new files after each step by ways whose own text says nothing: a descriptor of a directory, a current directory, a link. An open alerts
-if, and only if, /proc/self/fd says that the file lies there. Two files are opened again and again by the same texts, as themselves or through a link
-that took the place of the file, or of its directory. What the module remembers of directories and of opens that it has stopped must never be old.
+Every open has the name that the kernel has for it then. A rule looks for files below /run/paths/secret. A walk renames directories, moves, makes and
+ends mounts, removes directories and makes others, and opens new files after each step by ways whose own text says nothing: a descriptor of a
+directory, a current directory, a link. An open alerts if, and only if, /proc/self/fd says that the file lies there. Two files are opened again and
+again by the same texts, as themselves or through a link that took the place of the file, or of its directory. What the module remembers of
+directories and of opens that it has stopped must never be old.
 """
 import argparse
 import contextlib
 import ctypes
 import os
 import random
+import re
 import shutil
 import signal
+import socket
 import sys
+from collections import Counter
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
@@ -263,6 +267,37 @@ def reloaded():
     return f"{alerts} alerts"
 
 
+def ports():
+    """Of connections to four servers, both ends, those to one port are sent."""
+    rules, wanted, number = f"{guest.WORK}/rules.yaml", 6001, 50
+    with open(rules, "w", encoding="utf-8") as file:
+        file.write(
+            RULE.replace("(open, openat, openat2) and fd.name startswith", "(connect, accept4, sendto) and fd.sport =")
+            .replace("/run/paths/secret/", str(wanted))
+            .replace("%fd.name", "%evt.type %fd.name", 1)
+        )
+    with Sensor(rules) as sensor:
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            for port in range(wanted - 1, wanted + 3):
+                with socket.create_server((address, port), family=family, backlog=8) as server:
+                    for _ in range(number):
+                        with socket.socket(family) as client:
+                            client.connect((address, port))
+                            accepted, _ = server.accept()
+                            client.send(b"x")
+                            accepted.close()
+        os.makedirs(TOP, exist_ok=True)
+        os.close(os.open(f"{TOP}/end", os.O_CREAT | os.O_RDWR))
+        sensor.wait_alert(lambda fields: fields.get("fd.name") == f"{TOP}/end")
+        sensor.stop()
+        alerts = Counter(alert["output_fields"]["evt.type"] for alert in sensor.alerts() if alert["rule"] == "secret")
+        stopped = int(re.search(r"(\d+) by their paths or descriptors", sensor.messages())[1])
+    wants_equal("events lost", sensor.lost, 0)
+    wants_equal("alerts", alerts, Counter(connect=2 * number, accept4=2 * number, sendto=2 * number))
+    wants(stopped >= 3 * 3 * 2 * number, f"{stopped} events of {3 * 3 * 2 * number} were not sent")
+    return f"{stopped} not sent"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300)
@@ -275,6 +310,7 @@ def main():
     os.makedirs(guest.WORK, exist_ok=True)
     report.check(f"directories and mounts move (--seed {options.seed})", walk, options.steps, options.opens, options.seed)
     report.check("rules change while a file is opened", reloaded)
+    report.check("connections to other ports", ports)
     report.check("the module can be removed", guest.remove)
     report.end()
 
