@@ -15,7 +15,7 @@ use crate::filter::lower::Lower;
 use crate::filter::posix::Patterns;
 use crate::filter::program::{Compiler, Matching, Program, RuleIndex};
 use crate::filter::scheme::Scheme;
-use crate::filter::{FilterError, Format, infer, parser, warn};
+use crate::filter::{FilterError, Format, Tables, infer, parser, warn};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -61,6 +61,7 @@ pub struct LoadedRules {
     pub(super) macros: Vec<ParsedMacro>,
     pub(super) used_macros: HashSet<String>,
     patterns: Patterns,
+    tables: Tables,
 }
 
 impl LoadedRules {
@@ -83,7 +84,8 @@ impl LoadedRules {
     ) -> Result<Program, FilterError> {
         let selected: Vec<RuleIndex> = selected.into_iter().collect();
         on_large_stack(|| {
-            let mut compiler = Compiler::with_patterns(self.patterns.clone(), scheme, matching);
+            let mut compiler =
+                Compiler::with_patterns(self.patterns.clone(), scheme, matching).with_tables(self.tables);
             for index in selected {
                 let rule = self.rule(index);
                 if rule.source == source {
@@ -245,6 +247,7 @@ impl<'e> Loader<'e> {
             macros: parsed,
             used_macros: used,
             patterns: self.loaded.patterns.clone(),
+            tables: self.env.tables,
         })
     }
 

@@ -18,6 +18,7 @@ pub mod schema;
 pub mod select;
 pub mod yaml;
 
+use crate::filter::Tables;
 use crate::filter::scheme::Scheme;
 pub use item::{PluginVersion, Priority};
 pub use load::{LoadedRules, Loader, Rule};
@@ -37,13 +38,15 @@ pub struct Environment<'e> {
     /// Every source that some component provides.
     pub sources: Vec<(&'e str, &'e dyn Scheme)>,
     pub output: OutputAdditions,
+    /// How the conditions of what is loaded are decided.
+    pub tables: Tables,
 }
 
 impl<'e> Environment<'e> {
     /// The system calls of this host and nothing else.
     pub fn syscalls() -> Self {
         static SCHEME: crate::filter::SyscallScheme = crate::filter::SyscallScheme;
-        Environment { sources: vec![("syscall", &SCHEME)], output: OutputAdditions::default() }
+        Environment { sources: vec![("syscall", &SCHEME)], ..Environment::default() }
     }
 
     pub fn scheme(&self, source: &str) -> Option<&'e dyn Scheme> {

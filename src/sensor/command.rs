@@ -99,7 +99,7 @@ fn act(options: &Options) -> Result<(), String> {
         return print(&listing::version(config.json_output));
     }
     statics::set(config.static_fields.clone());
-    let environment = plan::environment(config, options.print.as_deref());
+    let environment = prepare::environment(options, config);
     if !options.validate.is_empty() {
         let files = plan::rules_files(&options.validate)?;
         return validate(&files, config, &environment, options);

@@ -2,6 +2,7 @@
 
 use super::config::Override;
 use crate::bench::Mode;
+use crate::filter::Tables;
 use crate::kit::command::RulesCommand;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -202,6 +203,10 @@ pub struct Options {
     #[arg(long)]
     pub no_pushdown: bool,
 
+    /// How comparisons of one value are decided: by tables where they are cheaper (sized), always or never. For tests
+    #[arg(long, value_name = "WHEN", default_value = "sized", value_parser = tables, hide = true)]
+    pub match_tables: Tables,
+
     /// Print what a bug report should have (versions, system, configuration, rules) as JSON and exit
     #[arg(long)]
     pub support: bool,
@@ -224,4 +229,13 @@ pub struct Options {
         hide = true
     )]
     pub dump: Option<String>,
+}
+
+fn tables(word: &str) -> Result<Tables, &'static str> {
+    match word {
+        "sized" => Ok(Tables::Sized),
+        "always" => Ok(Tables::Always),
+        "never" => Ok(Tables::Never),
+        _ => Err("is one of sized, always and never"),
+    }
 }

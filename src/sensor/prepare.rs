@@ -98,6 +98,11 @@ pub fn remark(loaded: &Loaded) {
     }
 }
 
+/// What rules are loaded against.
+pub fn environment(options: &Options, config: &Config) -> Environment<'static> {
+    Environment { tables: options.match_tables, ..plan::environment(config, options.print.as_deref()) }
+}
+
 /// The rules files to load.
 pub fn rules_files(options: &Options, config: &Config) -> Result<Vec<PathBuf>, String> {
     let files = if options.rules.is_empty() { config.rules_paths() } else { plan::rules_files(&options.rules)? };
@@ -163,7 +168,7 @@ pub fn again(options: &Options, file: &Path, inputs: &mut Inputs) -> Result<Prep
     remark(&loaded);
     let files = rules_files(options, &loaded.config)?;
     statics::set(loaded.config.static_fields.clone());
-    let environment = plan::environment(&loaded.config, options.print.as_deref());
+    let environment = environment(options, &loaded.config);
     let rules = load_rules(&files, &environment)?;
     prepare(options, loaded.config, &rules)
 }
