@@ -11,10 +11,10 @@ mod bindings {
 
 pub use bindings::*;
 
-/// A struct of the contract: any bytes are a valid value.
+/// A struct of the contract, or a word: any bytes are a valid value.
 ///
 /// # Safety
-/// Only for `repr(C)` structs of integers without padding that a reader could mistake for a value.
+/// Only for integers, and `repr(C)` structs of them without padding that a reader could mistake for a value.
 pub unsafe trait Plain: Copy {}
 
 macro_rules! plain {
@@ -23,7 +23,7 @@ macro_rules! plain {
         unsafe impl Plain for $name {}
     )* };
 }
-plain!(fsn_record, fsn_exec, fsn_relative, fsn_task, fsn_event, fsn_att, fsn_fd, fsn_sock);
+plain!(u64, fsn_record, fsn_exec, fsn_relative, fsn_task, fsn_event, fsn_att, fsn_fd, fsn_sock);
 plain!(fsn_filter, fsn_test, fsn_string, fsn_step, fsn_set, fsn_program);
 
 /// Appends structs as the module reads them.
