@@ -33,9 +33,10 @@ const EMPTY: u32 = u32::MAX;
 struct Set {
     /// A byte of each hash: way 0 has the lowest. 0 where nothing is kept.
     tags: u64,
-    /// The way that is taken next.
-    next: u8,
 }
+
+/// Which way of a full set is given away. Were they given away in turn, nine that come in turn would never be known.
+struct Lot(u64);
 
 /// What was met by one loop.
 #[derive(Default)]
@@ -49,6 +50,7 @@ struct Store {
     sets: Box<[Set; SETS]>,
     places: Box<[[Place; WAYS]; SETS]>,
     once: Once,
+    lot: Lot,
 }
 
 /// What came once, and lately. It may take another event for one that came, which is then kept too early.
@@ -73,7 +75,7 @@ impl Met {
         let at = Whereabouts::of(hash(residual, said));
         let mut ways = store.sets[at.set].having(at.tag);
         while ways != 0 {
-            if store.places[at.set][ways.trailing_zeros() as usize / 8].is(residual, said, task) {
+            if store.places[at.set][ways.trailing_zeros() as usize / 8 % WAYS].is(residual, said, task) {
                 return true;
             }
             ways &= ways - 1;
@@ -96,7 +98,8 @@ impl Met {
         if !store.once.had(at.once) {
             return;
         }
-        let place = &mut store.places[at.set][store.sets[at.set].take(at.tag)];
+        let way = store.sets[at.set].take(at.tag, &mut store.lot);
+        let place = &mut store.places[at.set][way];
         (place.residual, place.len, place.task) = (residual, said.rest.len() as u32, said.task);
         place.head = said.counting();
         place.rest[..said.rest.len()].copy_from_slice(said.rest);
@@ -111,7 +114,7 @@ impl Store {
         }
         let empty = Place { residual: 0, len: EMPTY, task: None, head: [0; HEAD], rest: [0; REST] };
         let once = Once { bits: boxed(0), set: 0 };
-        Store { sets: boxed(Set::default()), places: boxed([empty; WAYS]), once }
+        Store { sets: boxed(Set::default()), places: boxed([empty; WAYS]), once, lot: Lot(0) }
     }
 
     fn clear(&mut self) {
@@ -151,11 +154,21 @@ impl Set {
     }
 
     /// The way for something new, whose tag it has from now on.
-    fn take(&mut self, tag: u8) -> usize {
-        let way = self.next;
-        self.next = (way + 1) % WAYS as u8;
+    fn take(&mut self, tag: u8, lot: &mut Lot) -> usize {
+        let way = match self.having(0) {
+            0 => lot.draw(),
+            // The lowest is one for certain.
+            empty => empty.trailing_zeros() as usize / 8,
+        };
         self.tags = self.tags & !(0xff << (8 * way)) | u64::from(tag) << (8 * way);
-        usize::from(way)
+        way
+    }
+}
+
+impl Lot {
+    fn draw(&mut self) -> usize {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        (self.0 >> 32) as usize % WAYS
     }
 }
 
@@ -285,18 +298,29 @@ mod tests {
 
     #[test]
     fn as_many_as_a_set_has_ways_are_kept_and_no_other_is_taken_for_them() {
-        let mut set = Set::default();
+        let (mut set, mut lot) = (Set::default(), Lot(0));
         for (tag, way) in (1..=8).zip(0..) {
-            assert_eq!(set.take(tag), way);
+            assert_eq!(set.take(tag, &mut lot), way);
         }
         for tag in 1..=8u8 {
             let ways = set.having(tag);
             assert_eq!(ways & 0xff << (8 * (tag - 1)), 0x80 << (8 * (tag - 1)), "{tag}: {ways:#x}");
         }
         assert_eq!(set.having(9) | set.having(255), 0);
-        // The oldest goes.
-        assert_eq!((set.take(200), set.having(200) & 0xff), (0, 0x80));
-        assert_eq!(set.having(1) & 0xff, 0);
+        let way = set.take(200, &mut lot);
+        assert_eq!(set.having(200), 0x80 << (8 * way));
+        assert_eq!(set.having(way as u8 + 1) & 0xff << (8 * way), 0);
+    }
+
+    #[test]
+    fn of_more_than_a_set_has_ways_that_come_in_turn_most_are_known() {
+        let mut met = Met::default();
+        let head = [0; HEAD];
+        let same_set: Vec<[u64; 1]> =
+            (0..).map(|n| [n]).filter(|rest| Whereabouts::of(hash(1, &said(&head, rest))).set == 5).take(9).collect();
+        let mut turn = || same_set.iter().filter(|rest| meet(&mut met, 1, 1, &said(&head, &rest[..]))).count();
+        let known: usize = (0..100).map(|_| turn()).sum();
+        assert!(known > 600, "{known} of 900");
     }
 
     #[test]
