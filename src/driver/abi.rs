@@ -11,10 +11,10 @@ mod bindings {
 
 pub use bindings::*;
 
-/// A struct of the contract, or a word: any bytes are a valid value.
+/// A struct of the contract: any bytes are a valid value.
 ///
 /// # Safety
-/// Only for integers, and `repr(C)` structs of them without padding that a reader could mistake for a value.
+/// Only for `repr(C)` structs of integers without padding that a reader could mistake for a value.
 pub unsafe trait Plain: Copy {}
 
 macro_rules! plain {
@@ -23,7 +23,7 @@ macro_rules! plain {
         unsafe impl Plain for $name {}
     )* };
 }
-plain!(u64, fsn_record, fsn_exec, fsn_relative, fsn_task, fsn_event, fsn_att, fsn_fd, fsn_sock);
+plain!(fsn_record, fsn_exec, fsn_relative, fsn_task, fsn_event, fsn_att, fsn_fd, fsn_sock);
 plain!(fsn_filter, fsn_test, fsn_string, fsn_step, fsn_set, fsn_program);
 
 /// Appends structs as the module reads them.
@@ -48,6 +48,15 @@ pub fn view_many<T: Plain>(bytes: &[u8], count: usize) -> Option<(&[T], &[u8])> 
     // SAFETY: T is Plain: any bit pattern is a value.
     let (before, values, after) = unsafe { head.align_to::<T>() };
     (before.is_empty() && after.is_empty() && values.len() == count).then_some((values, rest))
+}
+
+/// All of `bytes` as words; None when they are no whole number of them, or not aligned.
+#[inline]
+pub fn words(bytes: &[u8]) -> Option<&[u64]> {
+    let first = bytes.as_ptr().cast::<u64>();
+    let whole = first.is_aligned() && bytes.len().is_multiple_of(size_of::<u64>());
+    // SAFETY: aligned, as many words as there are bytes for, borrowed as long; any bits are a value.
+    whole.then(|| unsafe { std::slice::from_raw_parts(first, bytes.len() / size_of::<u64>()) })
 }
 
 /// The text of a fixed-size C array up to its NUL.
@@ -115,6 +124,8 @@ mod tests {
         let aligned = Aligned([1; 64]);
         assert_eq!(view::<fsn_record>(&aligned.0).map(|r| r.type_), Some(0x0101));
         assert!(view::<fsn_record>(&aligned.0[1..]).is_none());
+        assert_eq!(words(&aligned.0).map(|words| (words.len(), words[7])), Some((8, 0x0101_0101_0101_0101)));
+        assert!(words(&aligned.0[..63]).is_none() && words(&aligned.0[1..57]).is_none());
         assert_eq!(view_many::<fsn_att>(&aligned.0, 8).map(|(v, r)| (v.len(), r.len())), Some((8, 0)));
         assert!(view_many::<fsn_att>(&aligned.0, 9).is_none());
         assert!(view_many::<fsn_att>(&aligned.0, usize::MAX).is_none());

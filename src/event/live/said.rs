@@ -8,7 +8,7 @@ use super::super::flags;
 use super::super::params::{self, EventDef};
 use super::super::types::{EVENTS, EventCode};
 use super::super::value::{HEAD, Said};
-use crate::driver::abi::{self, fsn_event, fsn_record, view_many};
+use crate::driver::abi::{self, fsn_event, fsn_record};
 use std::sync::LazyLock;
 
 const _: () = assert!(size_of::<fsn_event>() == size_of::<fsn_record>() + HEAD * size_of::<u64>());
@@ -29,19 +29,11 @@ pub fn of(record: &[u8]) -> Option<Said<'_>> {
         LazyLock::new(|| (0..EVENTS.len() as u16).map(|code| Meaning::of(params::event(EventCode(code))?)).collect());
     let event = abi::view::<fsn_event>(record)?;
     let meaning = ALL.get(usize::from(event.code))?.as_ref()?;
-    let (head, rest) = words(record)?.split_first_chunk()?;
+    // Without the header that every record has.
+    let (head, rest) = abi::words(record.get(size_of::<fsn_record>()..)?)?.split_first_chunk()?;
     let makes = |n: u8| event.args.get(usize::from(n)).is_some_and(|flags| flags::creates_file(*flags as u32));
     let mask = &meaning.masks[usize::from(meaning.open_flags.is_some_and(makes))];
     Some(Said { head, mask, rest, task: None })
-}
-
-/// All behind the header that every record has; None where it is no whole number of words, or lies askew.
-fn words(record: &[u8]) -> Option<&[u64]> {
-    let record = record.get(size_of::<fsn_record>()..)?;
-    match view_many(record, record.len() / size_of::<u64>())? {
-        (words, []) => Some(words),
-        _ => None,
-    }
 }
 
 impl Meaning {
