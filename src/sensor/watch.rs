@@ -227,6 +227,26 @@ impl Watch {
         (tells && known != event.gen_).then_some((slot, event.gen_))
     }
 
+    /// Kept apart: most events are passed over, and need none of the registers and memory of this.
+    #[inline(never)]
+    fn look_at(&mut self, record: &[u8]) {
+        match record::decode(record) {
+            Ok(record::Record::Event(event)) => self.event(event),
+            Ok(other) => {
+                self.reset_asked &= !matches!(other, record::Record::Reset);
+                let filled = self.tasks.apply(&other).and_then(|slot| self.tasks.in_slot(slot));
+                // A container that is met for the first time is asked for before a rule asks.
+                let _ = self.host.users_of(filled);
+            }
+            Err(broken) => {
+                self.seen.broken += 1;
+                if self.seen.broken == 1 {
+                    log::write(Level::Error, format_args!("CPU {}: {broken}; such records are skipped", self.host.cpu));
+                }
+            }
+        }
+    }
+
     fn event(&mut self, record: EventRecord<'_>) {
         let (now, previous) = self.count(record.head);
         let wanted = self.shared.plan.program.wants(record.head.code);
@@ -357,23 +377,8 @@ impl Handler for Watch {
     }
 
     fn record(&mut self, raw: ring::Record<'_>) {
-        if raw.kind() == abi::FSN_REC_EVENT && self.passes_over(raw.bytes()) {
-            return;
-        }
-        match record::decode(raw.bytes()) {
-            Ok(record::Record::Event(event)) => self.event(event),
-            Ok(other) => {
-                self.reset_asked &= !matches!(other, record::Record::Reset);
-                let filled = self.tasks.apply(&other).and_then(|slot| self.tasks.in_slot(slot));
-                // A container that is met for the first time is asked for before a rule asks.
-                let _ = self.host.users_of(filled);
-            }
-            Err(broken) => {
-                self.seen.broken += 1;
-                if self.seen.broken == 1 {
-                    log::write(Level::Error, format_args!("CPU {}: {broken}; such records are skipped", self.host.cpu));
-                }
-            }
+        if raw.kind() != abi::FSN_REC_EVENT || !self.passes_over(raw.bytes()) {
+            self.look_at(raw.bytes());
         }
     }
 
