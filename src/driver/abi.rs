@@ -33,13 +33,12 @@ pub fn push<T: Plain>(values: &[T], out: &mut Vec<u8>) {
 }
 
 /// The struct that `bytes` begin with; None when they are too short or not aligned for it.
+#[inline]
 pub fn view<T: Plain>(bytes: &[u8]) -> Option<&T> {
-    let (before, values, _) = {
-        let end = bytes.len().min(size_of::<T>());
-        // SAFETY: T is Plain: any bit pattern is a value.
-        unsafe { bytes[..end].align_to::<T>() }
-    };
-    if before.is_empty() { values.first() } else { None }
+    let first = bytes.as_ptr().cast::<T>();
+    let fits = first.is_aligned() && bytes.len() >= size_of::<T>();
+    // SAFETY: aligned, as long as a T, borrowed as long; T is Plain: any bit pattern is a value.
+    fits.then(|| unsafe { &*first })
 }
 
 /// Splits `bytes` into the `count` structs they begin with and the rest; None when they are too short.

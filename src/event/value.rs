@@ -219,7 +219,8 @@ pub struct Said<'a> {
 }
 
 impl Said<'_> {
-    /// The words that count, of `head`.
+    /// The words of `head`, of each the bits that count.
+    #[inline]
     pub fn counting(&self) -> [u64; HEAD] {
         std::array::from_fn(|at| self.head[at] & self.mask[at])
     }

@@ -205,13 +205,18 @@ fn hash(residual: u32, said: &Said<'_>) -> u64 {
         take(0, *a, *b);
         take(1, *c, *d);
     }
-    for word in others {
-        take(0, *word, KEYS[2]);
+    let (two, one) = others.as_chunks::<2>();
+    if let [[a, b]] = two {
+        take(0, *a, *b);
+    }
+    if let [word] = one {
+        take(1, *word, KEYS[2]);
     }
     folded(lanes[0] ^ KEYS[0], lanes[1] ^ KEYS[1])
 }
 
 impl Place {
+    #[inline]
     fn is(&self, residual: u32, said: &Said<'_>, task: Option<Versioned>) -> bool {
         // Words that differ are rare where the hash is the same, so all are looked at without asking in between.
         let differing = (0..HEAD).fold(0, |bits, at| bits | (self.head[at] ^ said.head[at]) & said.mask[at]);
