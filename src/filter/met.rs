@@ -72,10 +72,15 @@ impl Met {
     #[inline]
     pub fn knows(&self, epoch: u32, residual: u32, said: &Said<'_>, task: Option<Versioned>) -> bool {
         let Some(store) = self.store.as_ref().filter(|_| self.epoch == epoch) else { return false };
-        let at = Whereabouts::of(hash(residual, said));
+        // What is not kept need not be hashed, however long it is.
+        if said.rest.len() > REST {
+            return false;
+        }
+        let head = said.counting();
+        let at = Whereabouts::of(hash(residual, &head, said.rest));
         let mut ways = store.sets[at.set].having(at.tag);
         while ways != 0 {
-            if store.places[at.set][ways.trailing_zeros() as usize / 8 % WAYS].is(residual, said, task) {
+            if store.places[at.set][ways.trailing_zeros() as usize / 8 % WAYS].is(residual, &head, said.rest, task) {
                 return true;
             }
             ways &= ways - 1;
@@ -94,14 +99,15 @@ impl Met {
         if fresh {
             store.clear();
         }
-        let at = Whereabouts::of(hash(residual, said));
+        let head = said.counting();
+        let at = Whereabouts::of(hash(residual, &head, said.rest));
         if !store.once.had(at.once) {
             return;
         }
         let way = store.sets[at.set].take(at.tag, &mut store.lot);
         let place = &mut store.places[at.set][way];
         (place.residual, place.len, place.task) = (residual, said.rest.len() as u32, said.task);
-        place.head = said.counting();
+        place.head = head;
         place.rest[..said.rest.len()].copy_from_slice(said.rest);
     }
 }
@@ -186,21 +192,20 @@ impl Whereabouts {
 /// Tells apart what is said. That is compared whole all the same: it need not be a hash that nobody can foresee. Words are
 /// multiplied by twos, as wyhash does it, in two lanes, because each step waits for the one before it.
 #[inline]
-fn hash(residual: u32, said: &Said<'_>) -> u64 {
+fn hash(residual: u32, head: &[u64; HEAD], rest: &[u64]) -> u64 {
     // Digits of pi.
     const KEYS: [u64; 3] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0];
     let folded = |a: u64, b: u64| {
         let product = u128::from(a) * u128::from(b);
         product as u64 ^ (product >> 64) as u64
     };
-    let head: [u64; HEAD] = said.counting();
     let mut lanes = [head[8] ^ KEYS[2], u64::from(residual)];
     let mut take = |lane: usize, a: u64, b: u64| lanes[lane] = folded(a ^ KEYS[lane], b ^ lanes[lane]);
     for at in [0, 4] {
         take(0, head[at], head[at + 1]);
         take(1, head[at + 2], head[at + 3]);
     }
-    let (fours, others) = said.rest.as_chunks::<4>();
+    let (fours, others) = rest.as_chunks::<4>();
     for [a, b, c, d] in fours {
         take(0, *a, *b);
         take(1, *c, *d);
@@ -216,16 +221,17 @@ fn hash(residual: u32, said: &Said<'_>) -> u64 {
 }
 
 impl Place {
+    /// Whether this is kept here. Which bits of a head count follows from those that do: what is equal was masked alike.
     #[inline]
-    fn is(&self, residual: u32, said: &Said<'_>, task: Option<Versioned>) -> bool {
+    fn is(&self, residual: u32, head: &[u64; HEAD], rest: &[u64], task: Option<Versioned>) -> bool {
         // Words that differ are rare where the hash is the same, so all are looked at without asking in between.
-        let differing = (0..HEAD).fold(0, |bits, at| bits | (self.head[at] ^ said.head[at]) & said.mask[at]);
+        let differing = (0..HEAD).fold(0, |bits, at| bits | (self.head[at] ^ head[at]));
         // What is said tells whether it is bound to a task.
         let bound = |kept: Versioned| task == Some(kept);
         self.residual == residual
             && differing == 0
-            && self.len as usize == said.rest.len()
-            && self.rest.get(..said.rest.len()) == Some(said.rest)
+            && self.len as usize == rest.len()
+            && self.rest.get(..rest.len()) == Some(rest)
             && self.task.is_none_or(bound)
     }
 }
@@ -322,7 +328,7 @@ mod tests {
         let mut met = Met::default();
         let head = [0; HEAD];
         let same_set: Vec<[u64; 1]> =
-            (0..).map(|n| [n]).filter(|rest| Whereabouts::of(hash(1, &said(&head, rest))).set == 5).take(9).collect();
+            (0..).map(|n| [n]).filter(|rest| Whereabouts::of(hash(1, &head, rest)).set == 5).take(9).collect();
         let mut turn = || same_set.iter().filter(|rest| meet(&mut met, 1, 1, &said(&head, &rest[..]))).count();
         let known: usize = (0..100).map(|_| turn()).sum();
         assert!(known > 600, "{known} of 900");
@@ -359,8 +365,7 @@ mod tests {
             let mut rest = [0x6c69_622f_7273_752f; 20];
             rest[a / 64] ^= 1 << (a % 64);
             rest[b / 64] ^= 1 << (b % 64);
-            let hash = hash(1, &said(&head, &rest));
-            let at = Whereabouts::of(hash);
+            let at = Whereabouts::of(hash(1, &head, &rest));
             same += usize::from(!seen.insert((at.set, at.tag, at.once)));
         }
         // Of 80,000 with 29 bits six are expected to share them.
