@@ -288,7 +288,8 @@ fn only_what_says_the_same_is_passed_over() {
     };
     assert_eq!([1, 2, 3, 4].map(|_| met(&mut watch, &event)), [0, 0, 1, 1]);
     let (slot, time, generation, args) = (6..8, 8..16, 16..20, 32..80);
-    for bit in size_of::<u32>() * 8..event.len() * 8 {
+    // Behind its length.
+    for bit in u32::BITS as usize..event.len() * 8 {
         let at = bit / 8;
         let mut other = event.clone();
         other[at] ^= 1 << (bit % 8);

@@ -155,7 +155,7 @@ impl Set {
     /// The ways with this tag, each as the highest bit of its byte; there may be some that have another.
     fn having(&self, tag: u8) -> u64 {
         const LOWEST: u64 = u64::from_ne_bytes([1; 8]);
-        let differing = self.tags ^ LOWEST * u64::from(tag);
+        let differing = self.tags ^ (LOWEST * u64::from(tag));
         differing.wrapping_sub(LOWEST) & !differing & LOWEST << 7
     }
 
