@@ -33,13 +33,12 @@ pub fn push<T: Plain>(values: &[T], out: &mut Vec<u8>) {
 }
 
 /// The struct that `bytes` begin with; None when they are too short or not aligned for it.
+#[inline]
 pub fn view<T: Plain>(bytes: &[u8]) -> Option<&T> {
-    let (before, values, _) = {
-        let end = bytes.len().min(size_of::<T>());
-        // SAFETY: T is Plain: any bit pattern is a value.
-        unsafe { bytes[..end].align_to::<T>() }
-    };
-    if before.is_empty() { values.first() } else { None }
+    let first = bytes.as_ptr().cast::<T>();
+    let fits = first.is_aligned() && bytes.len() >= size_of::<T>();
+    // SAFETY: aligned, as long as a T, borrowed as long; T is Plain: any bit pattern is a value.
+    fits.then(|| unsafe { &*first })
 }
 
 /// Splits `bytes` into the `count` structs they begin with and the rest; None when they are too short.
@@ -48,6 +47,15 @@ pub fn view_many<T: Plain>(bytes: &[u8], count: usize) -> Option<(&[T], &[u8])> 
     // SAFETY: T is Plain: any bit pattern is a value.
     let (before, values, after) = unsafe { head.align_to::<T>() };
     (before.is_empty() && after.is_empty() && values.len() == count).then_some((values, rest))
+}
+
+/// All of `bytes` as words; None when they are no whole number of them, or not aligned.
+#[inline]
+pub fn words(bytes: &[u8]) -> Option<&[u64]> {
+    let first = bytes.as_ptr().cast::<u64>();
+    let whole = first.is_aligned() && bytes.len().is_multiple_of(size_of::<u64>());
+    // SAFETY: aligned, as many words as there are bytes for, borrowed as long; any bits are a value.
+    whole.then(|| unsafe { std::slice::from_raw_parts(first, bytes.len() / size_of::<u64>()) })
 }
 
 /// The text of a fixed-size C array up to its NUL.
@@ -115,6 +123,8 @@ mod tests {
         let aligned = Aligned([1; 64]);
         assert_eq!(view::<fsn_record>(&aligned.0).map(|r| r.type_), Some(0x0101));
         assert!(view::<fsn_record>(&aligned.0[1..]).is_none());
+        assert_eq!(words(&aligned.0).map(|words| (words.len(), words[7])), Some((8, 0x0101_0101_0101_0101)));
+        assert!(words(&aligned.0[..63]).is_none() && words(&aligned.0[1..57]).is_none());
         assert_eq!(view_many::<fsn_att>(&aligned.0, 8).map(|(v, r)| (v.len(), r.len())), Some((8, 0)));
         assert!(view_many::<fsn_att>(&aligned.0, 9).is_none());
         assert!(view_many::<fsn_att>(&aligned.0, usize::MAX).is_none());

@@ -75,6 +75,7 @@ pub struct TaskRecord<'a> {
 pub struct EventRecord<'a> {
     pub head: &'a fsn_event,
     attachments: &'a [u8],
+    record: &'a [u8],
 }
 
 /// One value that no register holds.
@@ -150,7 +151,7 @@ fn event(bytes: &[u8]) -> Option<EventRecord<'_>> {
         next_attachment(&mut rest)?;
     }
     let used = attachments.len() - rest.len();
-    Some(EventRecord { head, attachments: &attachments[..used] })
+    Some(EventRecord { head, attachments: &attachments[..used], record: bytes })
 }
 
 fn next_attachment<'a>(rest: &mut &'a [u8]) -> Option<Attachment<'a>> {
@@ -164,9 +165,9 @@ fn next_attachment<'a>(rest: &mut &'a [u8]) -> Option<Attachment<'a>> {
 }
 
 impl<'a> EventRecord<'a> {
-    /// All that is attached, as it lies in the ring.
-    pub const fn attached(&self) -> &'a [u8] {
-        self.attachments
+    /// The whole record, as it lies in the ring.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.record
     }
 
     /// The attachments in the order the module wrote them.

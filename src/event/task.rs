@@ -342,6 +342,8 @@ fn push_line(comm: &[u8], args: &[u8], text: &mut Vec<u8>) {
 #[derive(Debug, Default)]
 pub struct Tasks {
     slots: Vec<Task>,
+    /// By slot: generation and stamp of its task, which most events need nothing else of.
+    states: Vec<(u32, u64)>,
     execs: Execs,
     cgroups: Met,
     fills: u64,
@@ -373,10 +375,12 @@ impl Tasks {
                 }
                 if at >= self.slots.len() {
                     self.slots.resize_with(at + 1, Task::default);
+                    self.states.resize(at + 1, (0, 0));
                 }
                 self.slots[at].fill(task, &self.execs, &mut self.cgroups);
                 self.fills += 1;
                 self.slots[at].stamp = self.fills;
+                self.states[at] = (task.head.gen_, self.fills);
                 Some(slot)
             }
             Record::Reset => {
@@ -389,12 +393,20 @@ impl Tasks {
 
     fn clear(&mut self) {
         self.slots.iter_mut().for_each(|task| task.head.gen_ = 0);
+        self.states.fill((0, 0));
         self.execs.clear();
     }
 
     /// The task a slot stands for, when `generation` is the one it was last sent for.
     pub fn get(&self, slot: Slot, generation: u32) -> Option<&Task> {
         self.slots.get(usize::from(slot.0)).filter(|t| t.generation() == generation && generation != 0)
+    }
+
+    /// The stamp of the task that [`Tasks::get`] gives.
+    #[inline]
+    pub(crate) fn stamp(&self, slot: Slot, generation: u32) -> Option<u64> {
+        let (known, stamp) = *self.states.get(usize::from(slot.0))?;
+        (known == generation && generation != 0).then_some(stamp)
     }
 
     /// What was last sent for a slot.

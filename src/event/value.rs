@@ -204,12 +204,35 @@ pub struct Versioned {
     pub facts: u32,
 }
 
-/// All that fields of [`Depends::Record`] follow from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Words at the beginning of what an event says of itself, of which not every bit counts.
+pub const HEAD: usize = 9;
+
+/// All that fields of [`Depends::Record`] follow from, where it lies.
+#[derive(Clone, Copy, Debug)]
 pub struct Said<'a> {
-    pub words: [u64; 10],
-    pub bytes: &'a [u8],
+    pub head: &'a [u64; HEAD],
+    /// The bits of `head` that count. Which they are follows from them.
+    pub mask: &'a [u64; HEAD],
+    pub rest: &'a [u64],
+    /// The state of the task, where all this means something else in another.
+    pub task: Option<Versioned>,
 }
+
+impl Said<'_> {
+    /// The words of `head`, of each the bits that count.
+    #[inline]
+    pub fn counting(&self) -> [u64; HEAD] {
+        std::array::from_fn(|at| self.head[at] & self.mask[at])
+    }
+}
+
+impl PartialEq for Said<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.counting() == other.counting() && self.rest == other.rest && self.task == other.task
+    }
+}
+
+impl Eq for Said<'_> {}
 
 /// The event as the evaluator sees it. Implemented by the live and the replayed event view, and by the
 /// synthetic events of tests. Monomorphised: there is no dyn call on the path of an event.

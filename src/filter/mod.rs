@@ -42,6 +42,6 @@ pub use column::Tables;
 pub use error::{FilterError, FilterWarning};
 pub use format::Format;
 pub use parser::parse;
-pub use program::{Compiler, EvalContext, Matching, Program, RuleIndex};
+pub use program::{Compiler, EvalContext, Matching, Outlook, Program, RuleIndex};
 pub use scheme::{CodeSet, Scheme};
 pub use syscalls::SyscallScheme;

@@ -22,7 +22,7 @@ use super::scheme::{CodeSet, MAX_CODES, Scheme};
 use super::test::{TestKind, number_bits, ordered};
 use super::transform;
 use crate::event::clock;
-use crate::event::value::{Extract, FieldUse, Multi, Value};
+use crate::event::value::{Extract, FieldUse, Multi, Said, Value, Versioned};
 use bumpalo::Bump;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +40,19 @@ pub enum Matching {
     First,
     /// Try the others too.
     All,
+}
+
+/// What can be known of an event before anything is taken out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// No rule listens to its code.
+    Unheard,
+    /// No rule matches such events in a task like its.
+    Dead,
+    /// One that says the same was met in a task for which the same of the rules is left, and no rule matched it.
+    Met,
+    /// It has to be evaluated.
+    Open,
 }
 
 /// A rule in a plan.
@@ -101,7 +114,7 @@ pub struct EvalContext {
     memo: Memo,
     kept: Kept,
     met: Met,
-    /// Since [`Program::was_met`] something was asked that an event does not say of itself.
+    /// Since [`Program::outlook`] something was asked that an event does not say of itself.
     beyond: bool,
     /// Of the event: places of rules in the order they are tried.
     matches: Vec<u32>,
@@ -391,14 +404,30 @@ impl Program {
         plan.is_none_or(|plan| ctx.kept.known(self, plan, event.task()) == Some(Kept::DEAD))
     }
 
-    /// Whether an event that says the same was met in a task for which the same of the rules is left, and no rule matched it. To be
-    /// asked before the event is evaluated.
+    /// What is known of an event of this code, in a task of this state, which says what `said` finds. To be asked before it is evaluated.
     #[inline]
-    pub fn was_met<E: Extract>(&self, event: &E, ctx: &mut EvalContext) -> bool {
+    pub fn outlook<'a>(
+        &self,
+        code: u16,
+        task: Option<Versioned>,
+        said: impl FnOnce() -> Option<Said<'a>>,
+        ctx: &mut EvalContext,
+    ) -> Outlook {
         ctx.beyond = false;
-        let known = self.plan_of(event.event_code()).and_then(|plan| ctx.kept.known(self, plan, event.task()));
-        let said = known.and_then(|residual| Some((residual, event.said()?)));
-        said.is_some_and(|(residual, said)| ctx.met.knows(ctx.kept.epoch(), residual, &said))
+        let Some(plan) = self.plan_of(code) else { return Outlook::Unheard };
+        let Some(residual) = ctx.kept.known(self, plan, task) else { return Outlook::Open };
+        if residual == Kept::DEAD {
+            return Outlook::Dead;
+        }
+        match said() {
+            Some(said) if ctx.met.knows(ctx.kept.epoch(), residual, &said, task) => Outlook::Met,
+            _ => Outlook::Open,
+        }
+    }
+
+    /// Whether an event that says the same was met: see [`Outlook::Met`].
+    pub fn was_met<E: Extract>(&self, event: &E, ctx: &mut EvalContext) -> bool {
+        self.outlook(event.event_code(), event.task(), || event.said(), ctx) == Outlook::Met
     }
 
     /// Remembers an event that no rule matched, in whatever views it was evaluated, if all that was asked follows from what it says.

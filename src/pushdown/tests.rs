@@ -3,12 +3,13 @@
 use super::conditions::Call;
 use super::table::RESULT;
 use crate::driver::abi::{self, fsn_fact_text, fsn_facts, fsn_program, fsn_table};
+use crate::event::live::{self, said};
 use crate::event::params::{self, Source};
 use crate::event::record::EventRecord;
 use crate::event::synthetic::{EventSpec, Fd, Process, RecordBuf, Task, World};
 use crate::event::types::EventCode;
 use crate::event::view::PathView;
-use crate::filter::{Compiler, EvalContext, Matching, Program, RuleIndex, SyscallScheme, parse, reference};
+use crate::filter::{Compiler, EvalContext, Matching, Outlook, Program, RuleIndex, SyscallScheme, parse, reference};
 use bumpalo::Bump;
 use proptest::prelude::*;
 use std::net::SocketAddr;
@@ -440,7 +441,15 @@ fn meet(conditions: &[String], events: &[EventSpec]) -> Result<usize, TestCaseEr
         for spec in events.iter().chain(events) {
             let (record, arena) = (record_of(&mut world, spec), Bump::new());
             let event = world.view(&record);
-            if program.was_met(&event, &mut context) {
+            let known = program.was_met(&event, &mut context);
+            // As the loop asks, which has not taken the record apart then.
+            let task = live::task_of(event.record().head, &world.tasks, &world.host);
+            let outlook = program.outlook(event.code().0, task, || said::of(record.bytes()), &mut context);
+            prop_assert_eq!(known, outlook == Outlook::Met);
+            if outlook == Outlook::Dead {
+                prop_assert!(matching(conditions, &program, &world, &record).is_empty(), "{:?} is dead", spec);
+            }
+            if known {
                 met += 1;
                 let matched = matching(conditions, &program, &world, &record);
                 prop_assert!(

@@ -9,14 +9,14 @@ use super::log::{self, Level};
 use super::plan::Plan;
 use super::record::Tap;
 use super::tally::Counters;
-use crate::driver::abi::FSN_SLOTS;
+use crate::driver::abi::{self, FSN_SLOTS, fsn_event};
 use crate::driver::ring::{self, Damage};
 use crate::event::fields;
-use crate::event::live::{Host, LiveEvent, PathView};
+use crate::event::live::{self, Host, LiveEvent, PathView, said};
 use crate::event::record::{self, EventRecord};
 use crate::event::task::Tasks;
 use crate::event::value::{Extract, FieldArg, FieldUse, Value};
-use crate::filter::{EvalContext, RuleIndex};
+use crate::filter::{EvalContext, Outlook, RuleIndex};
 use crate::output::alert::{EventTime, Style, Writer};
 use crate::output::queue::Sender;
 use bumpalo::Bump;
@@ -183,16 +183,72 @@ impl Watch {
         self.seen
     }
 
-    fn event(&mut self, record: EventRecord<'_>) {
+    /// Counts an event. Returns its wall time, and that of the event before it.
+    fn count(&mut self, event: &fsn_event) -> (u64, u64) {
         self.seen.events += 1;
         if self.seen.events % CLOCK_EVENTS == 1 {
             self.host.clock = self.shared.clock.get();
         }
-        let now = self.host.clock.wall(record.head.h.time);
+        let now = self.host.clock.wall(event.h.time);
         if self.host.first_event == 0 {
             self.host.first_event = now;
         }
-        let previous = std::mem::replace(&mut self.previous, now);
+        (now, std::mem::replace(&mut self.previous, now))
+    }
+
+    /// Passes over an event that no rule matches, as far as that is known before it is taken apart: nothing of it is decoded, and it is
+    /// counted. False where it has to be looked at.
+    #[inline]
+    fn passes_over(&mut self, record: &[u8]) -> bool {
+        let Some(event) = abi::view::<fsn_event>(record) else { return false };
+        let recorded = |tap: &Tap| tap.wants(self.host.clock.wall(event.h.time));
+        if self.tap.as_ref().is_some_and(recorded) {
+            return false;
+        }
+        let task = live::task_of(event, &self.tasks, &self.host);
+        let program = &self.shared.plan.program;
+        let outlook = program.outlook(event.code, task, || said::of(record), &mut self.context);
+        match outlook {
+            Outlook::Open => return false,
+            Outlook::Dead if self.untold(event).is_some() => return false,
+            Outlook::Met => self.seen.met += 1,
+            Outlook::Dead | Outlook::Unheard => {}
+        }
+        self.seen.without_task += u64::from(task.is_none() && outlook != Outlook::Unheard);
+        self.count(event);
+        true
+    }
+
+    /// Slot and generation of an event's task, if its interests are to be told and have not been yet.
+    fn untold(&self, event: &fsn_event) -> Option<(u16, u32)> {
+        let slot = event.h.slot;
+        let known = *self.told.get(usize::from(slot))?;
+        let tells = self.shared.pushdown && !self.wide && self.tap.is_none();
+        (tells && known != event.gen_).then_some((slot, event.gen_))
+    }
+
+    /// Kept apart: most events are passed over, and need none of the registers and memory of this.
+    #[inline(never)]
+    fn look_at(&mut self, record: &[u8]) {
+        match record::decode(record) {
+            Ok(record::Record::Event(event)) => self.event(event),
+            Ok(other) => {
+                self.reset_asked &= !matches!(other, record::Record::Reset);
+                let filled = self.tasks.apply(&other).and_then(|slot| self.tasks.in_slot(slot));
+                // A container that is met for the first time is asked for before a rule asks.
+                let _ = self.host.users_of(filled);
+            }
+            Err(broken) => {
+                self.seen.broken += 1;
+                if self.seen.broken == 1 {
+                    log::write(Level::Error, format_args!("CPU {}: {broken}; such records are skipped", self.host.cpu));
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, record: EventRecord<'_>) {
+        let (now, previous) = self.count(record.head);
         let wanted = self.shared.plan.program.wants(record.head.code);
         let recorded = |tap: &Option<Tap>| tap.as_ref().is_some_and(|tap| tap.wants(now));
         if !wanted && !recorded(&self.tap) {
@@ -207,7 +263,8 @@ impl Watch {
         self.seen.without_task += u64::from(event.task().is_none());
         self.matched.clear();
         let mut dead = program.is_known_dead(&event, &self.context);
-        let met = !dead && program.was_met(&event, &mut self.context);
+        // What is not recorded was asked for already.
+        let met = !dead && recorded(&self.tap) && program.was_met(&event, &mut self.context);
         self.seen.met += u64::from(met);
         if !dead && !met {
             event = event.with_descriptor(&self.arena);
@@ -220,9 +277,7 @@ impl Watch {
             }
         }
         if dead && !recorded(&self.tap) {
-            if let Some((slot, generation)) =
-                unheard(&self.shared, &self.told, &event).filter(|_| !self.wide && self.tap.is_none())
-            {
+            if let Some((slot, generation)) = self.untold(record.head) {
                 let mask = program.interest(&event, &mut self.context, &self.arena);
                 self.told[usize::from(slot)] = generation;
                 self.interest = Some(Wanted { slot, generation, mask });
@@ -276,14 +331,6 @@ fn time_rules(shared: &Shared, event: &LiveEvent<'_>, context: &mut EvalContext,
     }
 }
 
-/// Slot and generation of an event's task, if its interests have not been told yet.
-fn unheard(shared: &Shared, told: &[u32], event: &LiveEvent<'_>) -> Option<(u16, u32)> {
-    let head = event.record().head;
-    let slot = head.h.slot;
-    let known = *told.get(usize::from(slot))?;
-    (shared.pushdown && known != head.gen_).then_some((slot, head.gen_))
-}
-
 /// A rule fires once if it holds for one of the two paths; of the rules for which either holds the first fires, or all,
 /// as configured.
 fn join(shared: &Shared, code: u16, matched: &mut Vec<RuleIndex>, opened: &[RuleIndex]) {
@@ -330,20 +377,8 @@ impl Handler for Watch {
     }
 
     fn record(&mut self, raw: ring::Record<'_>) {
-        match record::decode(raw.bytes()) {
-            Ok(record::Record::Event(event)) => self.event(event),
-            Ok(other) => {
-                self.reset_asked &= !matches!(other, record::Record::Reset);
-                let filled = self.tasks.apply(&other).and_then(|slot| self.tasks.in_slot(slot));
-                // A container that is met for the first time is asked for before a rule asks.
-                let _ = self.host.users_of(filled);
-            }
-            Err(broken) => {
-                self.seen.broken += 1;
-                if self.seen.broken == 1 {
-                    log::write(Level::Error, format_args!("CPU {}: {broken}; such records are skipped", self.host.cpu));
-                }
-            }
+        if raw.kind() != abi::FSN_REC_EVENT || !self.passes_over(raw.bytes()) {
+            self.look_at(raw.bytes());
         }
     }
 

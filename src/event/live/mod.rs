@@ -5,6 +5,7 @@
 //! call says it (connect, accept), else the socket does.
 
 mod procfs;
+pub mod said;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use super::value::{Said, Type, Versioned};
 use super::view::{
     Arg, Descriptor, Ends, FdList, Gauge, Kind, Payload, Scene, Socket, Tuple, View, is_number, narrowed,
 };
-use crate::driver::abi;
+use crate::driver::abi::{self, fsn_event};
 use crate::enrich::users::{UNKNOWN, Users};
 use bumpalo::Bump;
 use smallvec::SmallVec;
@@ -198,6 +199,14 @@ impl<'r> LiveEvent<'r> {
     }
 }
 
+/// The state of an event's task, as its view has it.
+#[inline]
+pub fn task_of(event: &fsn_event, tasks: &Tasks, host: &Host) -> Option<Versioned> {
+    let slot = event.h.slot;
+    let stamp = tasks.stamp(Slot(slot), event.gen_)?;
+    Some(Versioned { place: u32::from(slot), stamp, facts: host.facts() })
+}
+
 /// A socket's record, neutrally.
 fn socket_of(record: SocketRecord<'_>) -> Socket<'_> {
     let head = record.head;
@@ -293,26 +302,12 @@ impl Payload for Recorded<'_> {
     }
 
     fn said<'a>(ev: &'a View<'_, Self>) -> Option<Said<'a>> {
-        let registers = ev.def?.registers?;
-        let head = ev.record().head;
-        let mut words = [0; 10];
-        words[0] = u64::from(head.code) | u64::from(head.sc) << 16 | u64::from(head.nr) << 32;
-        (words[1], words[2]) = (head.ret as u64, u64::from(head.flags));
-        for (n, word) in words[3..9].iter_mut().enumerate() {
-            *word = if registers.used >> n & 1 == 1 { head.args[n] } else { 0 };
-        }
-        let makes = |(_, open): &(u8, u8)| flags::creates_file(ev.register(*open) as u32);
-        if let Some((mode, _)) = registers.open_mode.filter(makes) {
-            words[3 + usize::from(mode)] = ev.register(mode);
-        }
+        let said = said::of(ev.record().bytes())?;
         // What does not start at the root starts where the task says.
         let is_text = |kind: u8| matches!(u32::from(kind), abi::FSN_ATT_STR | abi::FSN_ATT_PATH);
         let relative = |a: Attachment<'_>| is_text(a.head.kind) && a.data.first() != Some(&b'/');
-        if ev.record().attachments().any(relative) {
-            words[9] = ev.task?.stamp;
-            words[2] |= u64::from(head.h.slot) << 32;
-        }
-        Some(Said { words, bytes: ev.record().attached() })
+        let task = if ev.record().attachments().any(relative) { Some(Self::versioned(ev)?) } else { None };
+        Some(Said { task, ..said })
     }
 
     fn is_exec_success(&self) -> bool {
@@ -508,11 +503,8 @@ impl Payload for Recorded<'_> {
     }
 
     fn versioned(ev: &View<'_, Self>) -> Option<Versioned> {
-        let task = ev.task?;
         let place = u32::from(ev.record().head.h.slot);
-        // Each of them only grows.
-        let facts = ev.host.users.generation().wrapping_add(ev.host.own_users.generation());
-        Some(Versioned { place, stamp: task.stamp, facts })
+        Some(Versioned { place, stamp: ev.task?.stamp, facts: ev.host.facts() })
     }
 
     fn users<'a>(ev: &'a View<'_, Self>) -> &'a Users {

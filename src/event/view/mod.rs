@@ -69,6 +69,12 @@ impl Host {
         self
     }
 
+    /// Changes whenever names of users may have.
+    pub const fn facts(&self) -> u32 {
+        // Each of them only grows.
+        self.users.generation().wrapping_add(self.own_users.generation())
+    }
+
     /// The names that hold for a task: the host's, or its container's.
     pub fn users_of(&self, task: Option<&Task>) -> &Users {
         match task.and_then(|task| Some((task.cgroups().container_full_id()?, task.head.pid))) {
