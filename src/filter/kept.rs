@@ -21,6 +21,8 @@ const VALUES: usize = 1 << 12;
 const NODES: usize = 1 << 18;
 /// States of tasks whose answers are at hand for another plan: a task's first events of each type come soon after one another.
 const RECENT: usize = 32;
+/// Parts of tasks whose answers are at hand, of each column; a new one takes the place of an old one.
+const PARTS: usize = 256;
 /// Longer values are not remembered.
 const VALUE_BYTES: usize = 1024;
 
@@ -45,11 +47,22 @@ pub struct Kept {
     set_ids: HashMap<Box<[PredicateId]>, SetId>,
     /// By column.
     values: Vec<HashMap<Box<[u8]>, SetId>>,
+    /// By column, and there by the number of a part of a task; no places until one is needed.
+    by_part: Vec<Box<[OfPart]>>,
     /// By place, as far as there is room.
     recent: Vec<Answered>,
     formulas: Formulas,
     own_nodes: usize,
     scratch: Scratch,
+}
+
+/// The answer found for a part of a task, whatever task it was of.
+#[derive(Clone, Copy, Default)]
+struct OfPart {
+    /// 0: of no part.
+    number: u64,
+    facts: u32,
+    set: SetId,
 }
 
 /// The answers found for a task's state, whatever plan asked.
@@ -145,7 +158,7 @@ impl Kept {
         for column in &program.plans[usize::from(plan)].task_columns {
             let set = &mut answered.sets[*column as usize];
             if *set == 0 {
-                *set = self.answer(run, *column) + 1;
+                *set = self.of_part(run, *column) + 1;
             }
             answers.push(*set - 1);
         }
@@ -174,11 +187,33 @@ impl Kept {
             sets: vec![Box::default()],
             set_ids: [(Box::default(), 0)].into_iter().collect(),
             values: program.columns.iter().map(|_| HashMap::new()).collect(),
+            by_part: vec![Box::default(); program.columns.len()],
             recent: vec![Answered { sets: vec![0; program.columns.len()].into(), ..Answered::default() }; RECENT],
             formulas: program.formulas.clone(),
             own_nodes: program.formulas.len(),
             ..Kept::default()
         };
+    }
+
+    /// As [`Kept::answer`]. Where all follows from a part of the task which other tasks have too, it is answered once for them.
+    fn of_part<E: Extract>(&mut self, run: &mut Run<'_, '_, E>, at: u32) -> SetId {
+        let number = run.program.columns[at as usize].part().map_or(0, |part| run.part(part));
+        if number == 0 {
+            return self.answer(run, at);
+        }
+        let place = number as usize % PARTS;
+        if let Some(known) = self.by_part[at as usize].get(place)
+            && (known.number, known.facts) == (number, self.facts)
+        {
+            return known.set;
+        }
+        let set = self.answer(run, at);
+        let places = &mut self.by_part[at as usize];
+        if places.is_empty() {
+            *places = vec![OfPart::default(); PARTS].into();
+        }
+        places[place] = OfPart { number, facts: self.facts, set };
+        set
     }
 
     /// Which predicates of a column hold for the task of an event, of those that depend on nothing else.

@@ -22,7 +22,7 @@ use super::scheme::{CodeSet, MAX_CODES, Scheme};
 use super::test::{TestKind, number_bits, ordered};
 use super::transform;
 use crate::event::clock;
-use crate::event::value::{Extract, FieldUse, Multi, Value};
+use crate::event::value::{Extract, FieldUse, Multi, Part, Value};
 use bumpalo::Bump;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -627,6 +627,10 @@ impl<'r, 'e, E: Extract> Run<'r, 'e, E> {
         self.memo.beyond |= !predicate.of_record;
         let Some(left) = self.value(predicate.left) else { return false };
         check(&predicate.check, predicate.multi, &left, self.arena, |id| self.value(id))
+    }
+
+    pub fn part(&self, part: Part) -> u64 {
+        self.event.part(part)
     }
 
     pub fn value(&mut self, id: TermId) -> Option<Value<'e>> {

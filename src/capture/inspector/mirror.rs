@@ -79,7 +79,7 @@ impl Inspector {
     }
 
     fn fill(&mut self, id: ThreadId, mirror: &mut Mirror, scratch: &mut Scratch) {
-        let Inspector { threads, execs, cgroups, dictionary, next_image, fills, .. } = self;
+        let Inspector { threads, execs, cgroups, numbers, dictionary, next_image, fills, .. } = self;
         let thread = threads.get(id);
         let mut image_id = |image: &Image| told(image, *dictionary, next_image, execs, &mut scratch.argv);
         let exec_id = image_id(&thread.image);
@@ -153,6 +153,7 @@ impl Inspector {
             vpid: thread.vpid,
             vpgid: thread.vpgid,
         });
+        mirror.task.parts = numbers.of(threads, id, mirror.task.cgroups().number());
         *fills += 1;
         mirror.task.stamp = *fills;
     }

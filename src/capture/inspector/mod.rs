@@ -9,6 +9,7 @@ mod columns;
 mod descriptors;
 pub mod fd;
 mod mirror;
+mod numbers;
 mod processes;
 pub mod thread;
 
@@ -27,6 +28,7 @@ use crate::event::params;
 use crate::event::types::{Age, EVENTS, EventCode, Origin, flag};
 use crate::event::view::Host;
 use fd::{Fd, FdTable, FdsMut, Room, Slot};
+use numbers::Numbers;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use thread::{Thread, ThreadId, Threads};
@@ -207,6 +209,7 @@ pub struct Inspector {
     interfaces: Vec<Interface>,
     execs: Execs,
     cgroups: Met,
+    numbers: Numbers,
     /// Generation of the dictionary of images.
     dictionary: u32,
     next_image: u64,
@@ -236,6 +239,7 @@ impl Inspector {
             interfaces: Vec::new(),
             execs: Execs::default(),
             cgroups: Met::default(),
+            numbers: Numbers::default(),
             dictionary: 1,
             next_image: 0,
             lineage_seq: 1,

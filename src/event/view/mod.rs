@@ -29,7 +29,7 @@ use super::params::{self, EventDef, Family, Param};
 use super::path;
 use super::task::Task;
 use super::types::EventCode;
-use super::value::{Extract, FieldUse, Format, Said, Type, Value, Versioned};
+use super::value::{Extract, FieldUse, Format, Part, Said, Type, Value, Versioned};
 use crate::driver::abi;
 use crate::enrich::own_users::{OwnUsers, Reader};
 use crate::enrich::runtime::Described;
@@ -342,6 +342,10 @@ impl<P: Payload> Extract for View<'_, P> {
 
     fn task(&self) -> Option<Versioned> {
         P::versioned(self)
+    }
+
+    fn part(&self, part: Part) -> u64 {
+        self.task.map_or(0, |task| task.parts.number(part))
     }
 
     fn said(&self) -> Option<Said<'_>> {
