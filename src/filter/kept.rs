@@ -5,9 +5,10 @@
 //! answers together say what is left of a plan; tasks with the same answers share it. Invariant: nothing here
 //! changes what an event matches, so all of it may be forgotten at any time, and is when it grows beyond its bounds.
 
-use super::formula::{Formulas, Sheet};
+use super::formula::{FALSE, Formulas, NodeId, Sheet};
 use super::predicate::PredicateId;
 use super::program::{Program, Run};
+use super::remains::{Answers, Remains};
 use super::residual::{Residual, Site};
 use crate::event::value::{Extract, Value, Versioned};
 use hashbrown::HashMap;
@@ -27,7 +28,7 @@ const PARTS: usize = 256;
 const VALUE_BYTES: usize = 1024;
 
 /// Index of a set of predicates that hold.
-type SetId = u32;
+pub type SetId = u32;
 
 #[derive(Default)]
 pub struct Kept {
@@ -53,8 +54,15 @@ pub struct Kept {
     recent: Vec<Answered>,
     formulas: Formulas,
     own_nodes: usize,
+    /// By plan.
+    remains: Vec<Remains>,
+    /// What is left, by the conditions it was built from: many answers make no difference to them.
+    by_conditions: HashMap<Conditions, u32>,
     scratch: Scratch,
 }
+
+/// Conditions that may hold, with their rules' places in the order in which rules are tried.
+type Conditions = Box<[(u32, NodeId)]>;
 
 /// The answer found for a part of a task, whatever task it was of.
 #[derive(Clone, Copy, Default)]
@@ -80,8 +88,7 @@ struct Scratch {
     key: Vec<u8>,
     holding: Vec<PredicateId>,
     answers: Vec<SetId>,
-    /// By predicate.
-    decided: Vec<Option<bool>>,
+    conditions: Vec<(u32, NodeId)>,
     sheet: Sheet,
 }
 
@@ -120,7 +127,7 @@ impl Kept {
     #[cold]
     pub fn find<E: Extract>(&mut self, run: &mut Run<'_, '_, E>, plan: u16, task: Option<Versioned>) -> u32 {
         let program = run.program;
-        let full = self.residuals.len() >= RESIDUALS || self.sets.len() >= SETS;
+        let full = self.residuals.len() >= RESIDUALS || self.sets.len() >= SETS || self.by_answers.len() >= SETS;
         if self.program != program.id() || full || self.formulas.len() > self.own_nodes + NODES {
             self.start_over(program);
         }
@@ -163,7 +170,7 @@ impl Kept {
             answers.push(*set - 1);
         }
         self.recent[place % RECENT] = answered;
-        let index = match self.by_answers.get(&Answers(plan, &answers)) {
+        let index = match self.by_answers.get(&Asked(plan, &answers)) {
             Some(index) => *index,
             None => {
                 self.scratch.answers = answers;
@@ -191,6 +198,7 @@ impl Kept {
             recent: vec![Answered { sets: vec![0; program.columns.len()].into(), ..Answered::default() }; RECENT],
             formulas: program.formulas.clone(),
             own_nodes: program.formulas.len(),
+            remains: program.plans.iter().map(|_| Remains::default()).collect(),
             ..Kept::default()
         };
     }
@@ -252,27 +260,21 @@ impl Kept {
         set
     }
 
-    /// Builds what is left of a plan, with the answers at hand or without any.
-    fn build(&mut self, program: &Program, plan: u16, answered: bool) -> u32 {
-        let plan = &program.plans[usize::from(plan)];
-        let decided = &mut self.scratch.decided;
-        decided.clear();
-        decided.resize(program.table.predicates.len(), None);
+    /// Builds what is left of a plan, with the answers at hand or without any, unless it is there already.
+    fn build(&mut self, program: &Program, at: u16, answered: bool) -> u32 {
+        let plan = &program.plans[usize::from(at)];
+        let Scratch { answers, conditions, sheet, .. } = &mut self.scratch;
+        conditions.clear();
+        let may_hold = |(_, node): &(u32, NodeId)| *node != FALSE;
         if answered {
-            for (column, set) in plan.task_columns.iter().zip(&self.scratch.answers) {
-                let task_only = |id: &&PredicateId| program.table.predicate(**id).task_only;
-                for id in program.columns[*column as usize].predicates.iter().filter(task_only) {
-                    decided[id.0 as usize] = Some(false);
-                }
-                self.sets[*set as usize].iter().for_each(|id| decided[id.0 as usize] = Some(true));
-            }
+            let given = Answers { program, plan, answers, sets: &self.sets };
+            let became = self.remains[usize::from(at)].with(&given, &mut self.formulas, sheet);
+            conditions.extend((0..).zip(became.iter().copied()).filter(may_hold));
+        } else {
+            conditions.extend((0..).zip(plan.entries.iter().map(|entry| entry.node)).filter(may_hold));
         }
-        let known = &mut self.scratch.sheet;
-        known.clear();
-        let mut conditions = Vec::with_capacity(plan.entries.len());
-        for (order, entry) in (0..).zip(&plan.entries) {
-            let node = self.formulas.rewrite(entry.node, &|id| decided[id.0 as usize], known);
-            conditions.push((order, node));
+        if let Some(index) = self.by_conditions.get(&conditions[..]) {
+            return *index;
         }
         let mut site = Site {
             formulas: &mut self.formulas,
@@ -281,20 +283,23 @@ impl Kept {
             column_of: &program.column_of,
             always_file: program.always_file,
         };
-        let residual = Residual::build(&conditions, &mut site);
-        if residual.is_dead() {
-            return Kept::DEAD;
-        }
-        self.residuals.push(residual);
-        self.residuals.len() as u32 - 1
+        let residual = Residual::build(conditions, &mut site);
+        let index = if residual.is_dead() {
+            Kept::DEAD
+        } else {
+            self.residuals.push(residual);
+            self.residuals.len() as u32 - 1
+        };
+        self.by_conditions.insert(conditions[..].into(), index);
+        index
     }
 }
 
 /// A plan and answers as they are looked up.
 #[derive(Hash)]
-struct Answers<'a>(u16, &'a [SetId]);
+struct Asked<'a>(u16, &'a [SetId]);
 
-impl hashbrown::Equivalent<(u16, Box<[SetId]>)> for Answers<'_> {
+impl hashbrown::Equivalent<(u16, Box<[SetId]>)> for Asked<'_> {
     fn equivalent(&self, key: &(u16, Box<[SetId]>)) -> bool {
         self.0 == key.0 && *self.1 == *key.1
     }
