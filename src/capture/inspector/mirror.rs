@@ -24,7 +24,9 @@ fn narrow(number: i64) -> i32 {
 }
 
 fn comm(comm: &[u8; 16]) -> [c_char; 16] {
-    comm.map(|byte| byte as c_char)
+    let mut out = [0; 16];
+    out.iter_mut().zip(comm).for_each(|(to, byte)| *to = *byte as c_char);
+    out
 }
 
 impl Inspector {
@@ -45,7 +47,7 @@ impl Inspector {
             self.threads.get_mut(id).mirror.lineage_seq = self.lineage_seq;
             return;
         }
-        let mut mirror = std::mem::take(&mut self.threads.get_mut(id).mirror);
+        let mut mirror = self.threads.take_mirror(id);
         let mut scratch = std::mem::take(&mut self.scratch);
         self.fill(id, &mut mirror, &mut scratch);
         mirror.lineage_hash = hash;
