@@ -11,7 +11,7 @@ use crate::enrich::runtime::Described;
 use crate::enrich::users::{UNKNOWN, Users};
 use crate::event::params::{Family, Param};
 use crate::event::path;
-use crate::event::value::{Type, Versioned};
+use crate::event::value::{Said, Type, Versioned};
 use crate::event::view::{
     Arg, Descriptor, Ends, FdList, Gauge, Kind, Payload, Scene, Socket, Tuple, View, is_number, narrowed,
 };
@@ -210,6 +210,23 @@ impl Payload for Replayed<'_> {
 
     fn syscall(&self) -> u16 {
         if self.event.code.is_generic() { self.event.unsigned(0).unwrap_or(0) as u16 } else { 0 }
+    }
+
+    /// Of opens whose path starts at the root: nothing else is known of their descriptors than what they say.
+    fn said<'a>(ev: &'a View<'_, Self>) -> Option<Said<'a>> {
+        let Replayed { event, subject, .. } = ev.payload();
+        let made = event.signed(0)?;
+        let mut words = [0; 10];
+        let (head, ends) = words.split_first_mut()?;
+        // A descriptor may have found no room.
+        if !subject.told || event.len() > ends.len() || (made >= 0 && ev.payload().fd(made).is_none()) {
+            return None;
+        }
+        *head = u64::from(event.code.0) | (event.len() as u64) << 16;
+        for (end, span) in ends.iter_mut().zip(event.spans) {
+            *end = u64::from(span.end);
+        }
+        Some(Said { words, bytes: event.data })
     }
 
     fn is_exec_success(&self) -> bool {

@@ -205,10 +205,12 @@ impl Inspector {
         let named = Named::new(event);
         let number = named.result();
         subject.fd = Some(number);
+        subject.told = is_rooted(&named);
         if number < 0 {
             return;
         }
         let enter = self.enter_of(event);
+        subject.told &= enter.is_none();
         let enter = enter.as_ref().map(|enter| enter.view(event.num));
         // What the kernel read first counts: the program may have changed its memory since.
         let first = enter.as_ref().and_then(|enter| Named::new(enter).text(Column::Name)).filter(|name| is_given(name));
@@ -439,6 +441,12 @@ impl Inspector {
     pub fn main_fd(event: &Event<'_>) -> Option<i64> {
         event.signed(usize::from(params::event(event.code)?.main_fd?))
     }
+}
+
+/// Whether an open's path starts at the root, and no directory is named beside it.
+fn is_rooted(named: &Named<'_>) -> bool {
+    named.bytes(Column::Name).is_some_and(|name| name[0] == b'/')
+        && named.signed(Column::DirFd).is_none_or(|fd| fd == i64::from(libc::AT_FDCWD))
 }
 
 /// What socket() made.

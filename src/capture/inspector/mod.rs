@@ -176,6 +176,8 @@ pub struct Subject {
     pub fd_of_failure: bool,
     /// The event gave the descriptor its name.
     pub renamed: bool,
+    /// It made a descriptor, or failed to, and itself tells all of it: nothing comes from the process or from an event before.
+    pub told: bool,
     /// Rules do not see it.
     pub hidden: bool,
     /// Of a switch: ns since the one before on its CPU.
