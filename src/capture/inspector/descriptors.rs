@@ -234,15 +234,21 @@ impl Inspector {
             layers |= if creat & 1 != 0 { open_bit::UPPER_LAYER } else { 0 };
             layers |= if creat & 2 != 0 { open_bit::LOWER_LAYER } else { 0 };
         }
-        let fd = Fd {
-            open_flags: flags,
-            dev: named.unsigned(Column::Dev).unwrap_or(0) as u32,
-            ino: named.unsigned(Column::Ino).unwrap_or(0),
-            upper_layer: layers & open_bit::UPPER_LAYER != 0,
-            lower_layer: layers & open_bit::LOWER_LAYER != 0,
-            ..Fd::opened(kind, name, path::single_slashes(given, &arena))
-        };
-        self.keep(id, number, fd, u64::from(flags) & O_CLOEXEC != 0);
+        // What needed no tidying has no slashes too many either.
+        let given = if std::ptr::eq(name, given) { None } else { Some(path::single_slashes(given, &arena)) };
+        let mut fd = self.room.spare();
+        if let Some(fd) = Rc::get_mut(&mut fd) {
+            let opened = Fd {
+                open_flags: flags,
+                dev: named.unsigned(Column::Dev).unwrap_or(0) as u32,
+                ino: named.unsigned(Column::Ino).unwrap_or(0),
+                upper_layer: layers & open_bit::UPPER_LAYER != 0,
+                lower_layer: layers & open_bit::LOWER_LAYER != 0,
+                ..Fd::of(kind)
+            };
+            fd.become_opened(opened, name, given);
+        }
+        self.fds_mut(id).set(number, Slot { fd, close_on_exec: u64::from(flags) & O_CLOEXEC != 0 });
         subject.renamed = true;
     }
 
