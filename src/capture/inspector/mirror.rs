@@ -15,6 +15,8 @@ use std::ffi::c_char;
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     relatives: Vec<fsn_relative>,
+    /// Numbers of the ancestors' programs.
+    programs: Vec<u64>,
     argv: Vec<u8>,
 }
 
@@ -87,9 +89,11 @@ impl Inspector {
         let exec_id = image_id(&thread.image);
         let main = if thread.is_main() { thread } else { threads.by_tid(thread.pid).unwrap_or(thread) };
         scratch.relatives.clear();
+        scratch.programs.clear();
         for ancestor in threads.ancestors(id) {
             let relative = relative(ancestor, image_id(&ancestor.image));
             scratch.relatives.push(fsn_relative { flags: abi::FSN_REL_PARENT, ..relative });
+            scratch.programs.push(numbers.program(ancestor));
         }
         let leaders = [
             (abi::FSN_REL_SESSION, leader(threads, id, thread.sid, |t| t.sid)),
@@ -155,7 +159,7 @@ impl Inspector {
             vpid: thread.vpid,
             vpgid: thread.vpgid,
         });
-        mirror.task.parts = numbers.of(threads, id, mirror.task.cgroups().number());
+        mirror.task.parts = numbers.of(thread, &scratch.programs, mirror.task.cgroups().number());
         *fills += 1;
         mirror.task.stamp = *fills;
     }

@@ -3,7 +3,7 @@
 //!
 //! Not the parts themselves. Invariants: a number is given to one content only and never again; what was forgotten gets a new one.
 
-use super::thread::{Image, Thread, ThreadId, Threads};
+use super::thread::{Image, Thread};
 use crate::event::value::Parts;
 use hashbrown::HashMap;
 use std::hash::{Hash, Hasher};
@@ -64,17 +64,12 @@ pub struct Numbers {
     /// By the numbers of the ancestors' programs.
     lineages: HashMap<Box<[u64]>, u64>,
     users: HashMap<Identity, u64>,
-    lineage: Vec<u64>,
 }
 
 impl Numbers {
-    /// The numbers of a thread's parts; `cgroups` is that of its control groups.
-    pub fn of(&mut self, threads: &Threads, id: ThreadId, cgroups: u64) -> Parts {
-        let thread = threads.get(id);
+    /// The numbers of a thread's parts. `lineage` are those of its ancestors' programs, `cgroups` is that of its control groups.
+    pub fn of(&mut self, thread: &Thread, lineage: &[u64], cgroups: u64) -> Parts {
         let own = self.program(thread);
-        let mut lineage = std::mem::take(&mut self.lineage);
-        lineage.clear();
-        lineage.extend(threads.ancestors(id).map(|ancestor| self.program(ancestor)));
         if self.lineages.len() >= KNOWN {
             self.lineages.clear();
         }
@@ -82,14 +77,14 @@ impl Numbers {
             self.users.clear();
         }
         let parent = lineage.first().copied().unwrap_or(0);
-        let of_lineage = *self.lineages.entry_ref(&lineage[..]).or_insert_with(|| next(&mut self.last));
-        self.lineage = lineage;
+        let lineage = *self.lineages.entry_ref(lineage).or_insert_with(|| next(&mut self.last));
         let identity = Identity { uid: thread.uid, gid: thread.gid, loginuid: thread.loginuid, cgroups };
         let user = *self.users.entry(identity).or_insert_with(|| next(&mut self.last));
-        Parts { own, parent, lineage: of_lineage, user, cgroups }
+        Parts { own, parent, lineage, user, cgroups }
     }
 
-    fn program(&mut self, thread: &Thread) -> u64 {
+    /// The number of a thread's name and image.
+    pub fn program(&mut self, thread: &Thread) -> u64 {
         let known = thread.program.get();
         if known != 0 {
             return known;

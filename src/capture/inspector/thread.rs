@@ -424,7 +424,8 @@ impl Threads {
         let mut next = first.ptid;
         std::iter::from_fn(move || {
             left = left.checked_sub(1)?;
-            let parent = self.by_tid(next)?;
+            // Not `find`: who is asked for next is not an ancestor but the thread of an event.
+            let parent = self.get(*self.by_tid.get(&next)?);
             if parent.tid == first.tid {
                 return None;
             }
