@@ -103,6 +103,8 @@ pub struct EvalContext {
     met: Met,
     /// Since [`Program::was_met`] something was asked that an event does not say of itself.
     beyond: bool,
+    /// The event of [`Program::was_met`] says what it is.
+    says: bool,
     /// Of the event: places of rules in the order they are tried.
     matches: Vec<u32>,
 }
@@ -398,12 +400,13 @@ impl Program {
         ctx.beyond = false;
         let known = self.plan_of(event.event_code()).and_then(|plan| ctx.kept.known(self, plan, event.task()));
         let said = known.and_then(|residual| Some((residual, event.said()?)));
+        ctx.says = known.is_none() || said.is_some();
         said.is_some_and(|(residual, said)| ctx.met.knows(ctx.kept.epoch(), residual, &said))
     }
 
     /// Remembers an event that no rule matched, in whatever views it was evaluated, if all that was asked follows from what it says.
     pub fn meet<E: Extract>(&self, event: &E, ctx: &mut EvalContext) {
-        if ctx.beyond {
+        if ctx.beyond || !ctx.says {
             return;
         }
         let known = self.plan_of(event.event_code()).and_then(|plan| ctx.kept.known(self, plan, event.task()));
