@@ -152,7 +152,7 @@ pub enum Depends {
     Event,
 }
 
-/// A part of a task's state that many tasks have in common, and from which fields follow (and from [`Versioned::facts`]).
+/// A part of a task's state that many tasks have in common, and from which fields follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Name, executable and arguments of the process itself.
@@ -165,6 +165,13 @@ pub enum Part {
     User,
     /// Its control groups.
     Cgroups,
+}
+
+impl Part {
+    /// Whether what follows from it follows from [`Versioned::facts`] as well.
+    pub const fn needs_facts(self) -> bool {
+        matches!(self, Part::User | Part::Cgroups)
+    }
 }
 
 /// Numbers of a task's parts: tasks with the same number have the same part. 0 where none was given.

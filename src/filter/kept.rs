@@ -205,13 +205,12 @@ impl Kept {
 
     /// As [`Kept::answer`]. Where all follows from a part of the task which other tasks have too, it is answered once for them.
     fn of_part<E: Extract>(&mut self, run: &mut Run<'_, '_, E>, at: u32) -> SetId {
-        let number = run.program.columns[at as usize].part().map_or(0, |part| run.part(part));
-        if number == 0 {
-            return self.answer(run, at);
-        }
+        let part = run.program.columns[at as usize].part().map(|part| (part, run.part(part)));
+        let Some((part, number)) = part.filter(|(_, number)| *number != 0) else { return self.answer(run, at) };
+        let facts = if part.needs_facts() { self.facts } else { 0 };
         let place = number as usize % PARTS;
         if let Some(known) = self.by_part[at as usize].get(place)
-            && (known.number, known.facts) == (number, self.facts)
+            && (known.number, known.facts) == (number, facts)
         {
             return known.set;
         }
@@ -220,7 +219,7 @@ impl Kept {
         if places.is_empty() {
             *places = vec![OfPart::default(); PARTS].into();
         }
-        places[place] = OfPart { number, facts: self.facts, set };
+        places[place] = OfPart { number, facts, set };
         set
     }
 
