@@ -45,11 +45,14 @@ fn once(file: &Path, plan: &Plan, style: &Style) -> Result<(Answer, Duration), S
             program.wants(event.code.0)
         });
         let Some(event) = event.map_err(|e| e.to_string())? else { break };
-        if program.is_known_dead(&event, &context) {
+        if program.is_known_dead(&event, &context) || program.was_met(&event, &mut context) {
             continue;
         }
         matched.clear();
         program.evaluate(&event, &mut context, &arena, |rule| matched.push(rule));
+        if matched.is_empty() {
+            program.meet(&event, &mut context);
+        }
         for rule in &matched {
             let Some(Some(form)) = plan.forms.get(rule.0 as usize) else { continue };
             line.clear();

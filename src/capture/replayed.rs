@@ -11,7 +11,7 @@ use crate::enrich::runtime::Described;
 use crate::enrich::users::{UNKNOWN, Users};
 use crate::event::params::{Family, Param};
 use crate::event::path;
-use crate::event::value::{Type, Versioned};
+use crate::event::value::{HEAD, Room, Said, Type, Versioned};
 use crate::event::view::{
     Arg, Descriptor, Ends, FdList, Gauge, Kind, Payload, Scene, Socket, Tuple, View, is_number, narrowed,
 };
@@ -210,6 +210,35 @@ impl Payload for Replayed<'_> {
 
     fn syscall(&self) -> u16 {
         if self.event.code.is_generic() { self.event.unsigned(0).unwrap_or(0) as u16 } else { 0 }
+    }
+
+    /// Of opens whose path starts at the root: nothing else is known of their descriptors than what they say.
+    fn said<'a>(ev: &'a View<'_, Self>, room: &'a mut Room) -> Option<Said<'a>> {
+        static ALL: [u64; HEAD] = [u64::MAX; HEAD];
+        let Replayed { event, subject, .. } = ev.payload();
+        let made = event.signed(0)?;
+        let (first, ends) = room.head.split_first_mut()?;
+        // A descriptor may have found no room.
+        if !subject.told || event.len() > ends.len() || (made >= 0 && ev.payload().fd(made).is_none()) {
+            return None;
+        }
+        *first = u64::from(event.code.0) | (event.len() as u64) << 16;
+        ends.fill(0);
+        for (end, span) in ends.iter_mut().zip(event.spans) {
+            *end = u64::from(span.end);
+        }
+        // Where the last parameter ends tells how much of the last word counts.
+        let (words, last) = event.data.as_chunks();
+        let rest = room.rest.get_mut(..event.data.len().div_ceil(size_of::<u64>()))?;
+        for (word, bytes) in rest.iter_mut().zip(words) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        if let (Some(word), false) = (rest.last_mut(), last.is_empty()) {
+            let mut bytes = [0; size_of::<u64>()];
+            bytes[..last.len()].copy_from_slice(last);
+            *word = u64::from_le_bytes(bytes);
+        }
+        Some(Said { head: &room.head, mask: &ALL, rest, task: None })
     }
 
     fn is_exec_success(&self) -> bool {

@@ -16,10 +16,11 @@ pub struct Cgroups {
     raw: usize,
     shown: Range<usize>,
     container: Option<Found>,
+    number: u64,
 }
 
 /// None at all.
-pub static NONE: Cgroups = Cgroups { text: Vec::new(), raw: 0, shown: 0..0, container: None };
+pub static NONE: Cgroups = Cgroups { text: Vec::new(), raw: 0, shown: 0..0, container: None, number: 1 };
 
 /// A container, as places in the text.
 #[derive(Debug)]
@@ -49,11 +50,16 @@ impl Cgroups {
                 text.extend(found.pod_uid.unwrap_or_default().iter().map(|b| if *b == b'_' { b'-' } else { *b }));
             }),
         });
-        Cgroups { text, raw: raw.len(), shown, container }
+        Cgroups { text, raw: raw.len(), shown, container, number: 0 }
     }
 
     fn part(&self, range: &Range<usize>) -> &[u8] {
         &self.text[range.clone()]
+    }
+
+    /// Not twice the same for two texts of one [`Met`]; 0 for those of none.
+    pub const fn number(&self) -> u64 {
+        self.number
     }
 
     /// As sent: `controllers=path`, each NUL-terminated.
@@ -103,6 +109,8 @@ impl Cgroups {
 pub struct Met {
     last: [Option<Arc<Cgroups>>; 8],
     next: usize,
+    /// Control groups taken apart so far.
+    taken: u64,
 }
 
 impl Met {
@@ -111,7 +119,8 @@ impl Met {
         if let Some(known) = self.last.iter().flatten().find(|known| known.raw() == raw) {
             return known.clone();
         }
-        let new = Arc::new(Cgroups::new(raw));
+        self.taken += 1;
+        let new = Arc::new(Cgroups { number: NONE.number + self.taken, ..Cgroups::new(raw) });
         self.last[self.next] = Some(new.clone());
         self.next = (self.next + 1) % self.last.len();
         new

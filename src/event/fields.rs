@@ -9,7 +9,7 @@ use super::value::ArgKind::{OptionalEither, OptionalIndex, OptionalKey, Required
 use super::value::Type::{
     AbsTime, Bool, Bytebuf, Charbuf, Double, Dyn, Int16, Int32, Int64, IpAddr, IpNet, Port, RelTime, Uint32, Uint64,
 };
-use super::value::{ArgKind, Depends, FieldDef, FieldFlags, FieldId, Multi, Scope, Type};
+use super::value::{ArgKind, Depends, FieldDef, FieldFlags, FieldId, Multi, Part, Scope, Type};
 use hashbrown::HashMap;
 use std::sync::LazyLock;
 
@@ -73,7 +73,14 @@ const fn same(a: &str, b: &str) -> bool {
     true
 }
 
-const fn row(class: &'static str, depends: Depends, name: &'static str, ty: Type, desc: &'static str) -> FieldDef {
+const fn row(
+    class: &'static str,
+    depends: Depends,
+    part: Option<Part>,
+    name: &'static str,
+    ty: Type,
+    desc: &'static str,
+) -> FieldDef {
     FieldDef {
         name,
         ty,
@@ -94,6 +101,7 @@ const fn row(class: &'static str, depends: Depends, name: &'static str, ty: Type
             suggested: false,
         },
         depends,
+        part,
         sources: Sources::ALIKE,
         class,
         desc,
@@ -101,24 +109,27 @@ const fn row(class: &'static str, depends: Depends, name: &'static str, ty: Type
 }
 
 macro_rules! classes {
-    ($($fn_name:ident = $class:literal, $depends:ident;)*) => {
+    ($($fn_name:ident = $class:literal, $depends:ident, $part:expr;)*) => {
         $(const fn $fn_name(name: &'static str, ty: Type, desc: &'static str) -> FieldDef {
-            row($class, Depends::$depends, name, ty, desc)
+            row($class, Depends::$depends, $part, name, ty, desc)
         })*
     };
 }
 
 classes! {
-    evt = "evt", Event;
-    process = "process", Task;
-    user = "user", Task;
-    group = "group", Task;
-    container = "container", Task;
-    fd = "fd", Event;
-    fs_path = "fs.path", Event;
-    util = "util", Event;
-    fdlist = "fdlist", Event;
-    constant = "static", Event;
+    evt = "evt", Event, None;
+    process = "process", Task, None;
+    own = "process", Task, Some(Part::Own);
+    parent = "process", Task, Some(Part::Parent);
+    lineage = "process", Task, Some(Part::Lineage);
+    user = "user", Task, Some(Part::User);
+    group = "group", Task, Some(Part::User);
+    container = "container", Task, Some(Part::Cgroups);
+    fd = "fd", Event, None;
+    fs_path = "fs.path", Event, None;
+    util = "util", Event, None;
+    fdlist = "fdlist", Event, None;
+    constant = "static", Event, None;
 }
 
 /// What a row adds to the defaults of its class.
@@ -145,6 +156,12 @@ impl FieldDef {
     }
     const fn per_event(mut self) -> Self {
         self.depends = Depends::Event;
+        self.part = None;
+        self
+    }
+    /// Follows from more than the part of its class.
+    const fn of_task(mut self) -> Self {
+        self.part = None;
         self
     }
     const fn positive(mut self) -> Self {
@@ -273,23 +290,23 @@ pub static FIELDS: &[FieldDef] = &[
     evt("evt.is_open_write", Bool, "true for open/openat/openat2/open_by_handle_at whose flags include the write bit (O_RDWR sets both bits)").of_record(),
     evt("evt.is_open_exec", Bool, "true when a file is created (O_CREAT or O_TMPFILE, or creat) with any x bit in mode; never for open_by_handle_at").of_record(),
     evt("evt.is_open_create", Bool, "true when the kernel created the file (O_F_CREATED) or a successful O_TMPFILE").of_record(),
-    process("proc.exe", Charbuf, "argv[0]"),
-    process("proc.pexe", Charbuf, "argv[0] of the parent process"),
-    process("proc.aexe", Charbuf, "argv[0] of ancestor N (0 = self); without index a comparison is true when ANY ancestor from the parent up matches").arg(OptionalIndex).any_ancestor().no_transformer().no_rhs(),
-    process("proc.exepath", Charbuf, "resolved path of the executable"),
-    process("proc.pexepath", Charbuf, "executable path of the parent"),
-    process("proc.aexepath", Charbuf, "executable path of ancestor N / any ancestor").arg(OptionalIndex).any_ancestor().no_transformer().no_rhs(),
-    process("proc.name", Charbuf, "comm of the process as of its last exec or clone (15 characters; a later prctl does not change it); the text <NA> when unknown"),
-    process("proc.pname", Charbuf, "comm of the parent process main thread"),
-    process("proc.aname", Charbuf, "comm of ancestor N / any ancestor").arg(OptionalIndex).any_ancestor().no_transformer().no_rhs(),
-    process("proc.args", Charbuf, "arguments after argv[0] joined by a space; proc.args[N] the Nth (0-based), empty string when out of range").arg(OptionalIndex),
-    process("proc.aargs", Charbuf, "arguments of ancestor N; without index the space-joined text of all ancestors (no per-ancestor matching)").arg(OptionalIndex),
-    process("proc.cmdline", Charbuf, "comm + arguments joined by a space"),
-    process("proc.pcmdline", Charbuf, "command line of the parent"),
-    process("proc.acmdline", Charbuf, "command line of ancestor N / any ancestor").arg(OptionalIndex).any_ancestor().no_transformer().no_rhs(),
-    process("proc.cmdnargs", Uint64, "number of arguments"),
-    process("proc.cmdlenargs", Uint64, "sum of the argument lengths without separators"),
-    process("proc.exeline", Charbuf, "argv[0] + space + arguments joined by a space (trailing space when there are none)"),
+    own("proc.exe", Charbuf, "argv[0]"),
+    parent("proc.pexe", Charbuf, "argv[0] of the parent process"),
+    lineage("proc.aexe", Charbuf, "argv[0] of ancestor N (0 = self); without index a comparison is true when ANY ancestor from the parent up matches").arg(OptionalIndex).any_ancestor().no_transformer().no_rhs(),
+    own("proc.exepath", Charbuf, "resolved path of the executable"),
+    parent("proc.pexepath", Charbuf, "executable path of the parent"),
+    lineage("proc.aexepath", Charbuf, "executable path of ancestor N / any ancestor").arg(OptionalIndex).any_ancestor().no_transformer().no_rhs(),
+    own("proc.name", Charbuf, "comm of the process as of its last exec or clone (15 characters; a later prctl does not change it); the text <NA> when unknown"),
+    parent("proc.pname", Charbuf, "comm of the parent process main thread"),
+    lineage("proc.aname", Charbuf, "comm of ancestor N / any ancestor").arg(OptionalIndex).any_ancestor().no_transformer().no_rhs(),
+    own("proc.args", Charbuf, "arguments after argv[0] joined by a space; proc.args[N] the Nth (0-based), empty string when out of range").arg(OptionalIndex),
+    lineage("proc.aargs", Charbuf, "arguments of ancestor N; without index the space-joined text of all ancestors (no per-ancestor matching)").arg(OptionalIndex),
+    own("proc.cmdline", Charbuf, "comm + arguments joined by a space"),
+    parent("proc.pcmdline", Charbuf, "command line of the parent"),
+    lineage("proc.acmdline", Charbuf, "command line of ancestor N / any ancestor").arg(OptionalIndex).any_ancestor().no_transformer().no_rhs(),
+    own("proc.cmdnargs", Uint64, "number of arguments"),
+    own("proc.cmdlenargs", Uint64, "sum of the argument lengths without separators"),
+    own("proc.exeline", Charbuf, "argv[0] + space + arguments joined by a space (trailing space when there are none)"),
     process("proc.env", Charbuf, "environment joined by a space, or the value of proc.env[NAME] (empty when unset)").arg(OptionalKey),
     process("proc.aenv", Charbuf, "environment of ancestors: any ancestor / [N] / first ancestor defining [NAME] (max 20 levels)").arg(OptionalEither).any_ancestor().no_transformer().no_rhs(),
     process("proc.cwd", Charbuf, "working directory of the main thread, ends with /"),
@@ -317,9 +334,9 @@ pub static FIELDS: &[FieldDef] = &[
     process("proc.pid.ts", RelTime, "process start, ns since epoch").sources(Sources::START),
     process("proc.ppid.ts", RelTime, "parent start, ns since epoch").sources(Sources::PARENT_START),
     process("proc.is_exe_writable", Bool, "executable writable by the user who ran it").sources(Sources::LAST_EXEC),
-    process("proc.is_exe_upper_layer", Bool, "executable lives in the overlayfs upper layer"),
-    process("proc.is_exe_lower_layer", Bool, "executable lives in the overlayfs lower layer"),
-    process("proc.is_exe_from_memfd", Bool, "executable is a memfd"),
+    own("proc.is_exe_upper_layer", Bool, "executable lives in the overlayfs upper layer"),
+    own("proc.is_exe_lower_layer", Bool, "executable lives in the overlayfs lower layer"),
+    own("proc.is_exe_from_memfd", Bool, "executable is a memfd"),
     process("proc.is_sid_leader", Bool, "sid == vpid").sources(Sources::SESSION),
     process("proc.is_vpgid_leader", Bool, "vpgid == vpid").sources(Sources::GROUP),
     process("proc.is_pgid_leader", Bool, "pgid == pid").sources(Sources::GROUP),
@@ -451,7 +468,7 @@ pub static FIELDS: &[FieldDef] = &[
     container("container.healthcheck", Charbuf, "never has a value, as in Falco; accepted so that older rules load").deprecated().sources(Sources::REMOVED),
     container("container.liveness_probe", Charbuf, "never has a value, as in Falco; accepted so that older rules load").deprecated().sources(Sources::REMOVED),
     container("container.readiness_probe", Charbuf, "never has a value, as in Falco; accepted so that older rules load").deprecated().sources(Sources::REMOVED),
-    container("container.start_ts", AbsTime, "pid namespace init start, ns epoch").sources(Sources::CONTAINER_START),
+    container("container.start_ts", AbsTime, "pid namespace init start, ns epoch").of_task().sources(Sources::CONTAINER_START),
     container("container.duration", RelTime, "event time minus container.start_ts").per_event().sources(Sources::CONTAINER_START),
     container("container.ip", Charbuf, "primary IPv4 from the runtime; missing until the container runtime has told it").sources(Sources::RUNTIME),
     container("container.cni.json", Charbuf, "CNI result of the pod sandbox; missing until the container runtime has told it").sources(Sources::RUNTIME),

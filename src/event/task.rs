@@ -7,6 +7,7 @@
 use super::cgroups::{Cgroups, Met, NONE};
 use super::exec::{Exec, ExecIndex, Execs};
 use super::record::{ExecId, Record, Slot, TaskRecord};
+use super::value::Parts;
 use crate::driver::abi::{self, fsn_relative, fsn_task, text};
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub struct Task {
     pub(crate) wide: Option<Ids>,
     /// Tells one filling from another: who fills it sees to that.
     pub(crate) stamp: u64,
+    /// Numbers of its parts, where whoever fills it gives them.
+    pub(crate) parts: Parts,
 }
 
 /// The numbers of a task, in the host's pid namespace and in its own. Sandboxes with kernels of their own (gVisor) have some

@@ -121,6 +121,8 @@ pub struct FieldDef {
     pub flags: FieldFlags,
     /// Which part of an event the value depends on: what can be decided once per task.
     pub depends: Depends,
+    /// The part of a task's state that the value follows from, where one is told from others ([`Extract::part`]).
+    pub part: Option<Part>,
     /// Where live events and captures differ.
     pub sources: Sources,
     /// Class shown by `--list` (evt, process, user, group, fd, ...).
@@ -150,6 +152,50 @@ pub enum Depends {
     Event,
 }
 
+/// A part of a task's state that many tasks have in common, and from which fields follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Name, executable and arguments of the process itself.
+    Own,
+    /// The same of its parent.
+    Parent,
+    /// The same of all its ancestors.
+    Lineage,
+    /// Who it runs as.
+    User,
+    /// Its control groups.
+    Cgroups,
+}
+
+impl Part {
+    /// Whether what follows from it follows from [`Versioned::facts`] as well.
+    pub const fn needs_facts(self) -> bool {
+        matches!(self, Part::User | Part::Cgroups)
+    }
+}
+
+/// Numbers of a task's parts: tasks with the same number have the same part. 0 where none was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    pub own: u64,
+    pub parent: u64,
+    pub lineage: u64,
+    pub user: u64,
+    pub cgroups: u64,
+}
+
+impl Parts {
+    pub const fn number(&self, part: Part) -> u64 {
+        match part {
+            Part::Own => self.own,
+            Part::Parent => self.parent,
+            Part::Lineage => self.lineage,
+            Part::User => self.user,
+            Part::Cgroups => self.cgroups,
+        }
+    }
+}
+
 /// Properties of a field that the compiler and the formatter look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct FieldFlags {
@@ -172,6 +218,19 @@ pub struct FieldFlags {
     pub positive: bool,
     /// Added to the output of every rule whose source has it, when suggested output is on.
     pub suggested: bool,
+}
+
+impl FieldDef {
+    /// The part of a task's state that the value of a use of this field follows from. Of an ancestor it is the process itself or
+    /// its parent where the index says so.
+    pub const fn part_of(&self, arg: &FieldArg) -> Option<Part> {
+        match (self.part, arg) {
+            // That of a task of which nothing is known is missing.
+            (Some(Part::Lineage), FieldArg::Index(0)) => None,
+            (Some(Part::Lineage), FieldArg::Index(1)) => Some(Part::Parent),
+            (part, _) => part,
+        }
+    }
 }
 
 /// A field with its argument, as written in a condition or an output.
@@ -218,6 +277,16 @@ pub struct Said<'a> {
     pub task: Option<Versioned>,
 }
 
+/// Words behind the head of what is kept of events; of those that say more nothing is.
+pub const REST: usize = 32;
+
+/// Room for what an event says that lies nowhere as words.
+#[derive(Debug, Default)]
+pub struct Room {
+    pub head: [u64; HEAD],
+    pub rest: [u64; REST],
+}
+
 impl Said<'_> {
     /// The words of `head`, of each the bits that count.
     #[inline]
@@ -245,8 +314,12 @@ pub trait Extract {
     fn task(&self) -> Option<Versioned> {
         None
     }
-    /// What it says of itself; None when that is not known.
-    fn said(&self) -> Option<Said<'_>> {
+    /// The number of a part of its task ([`Parts`]); 0 when it has none.
+    fn part(&self, _part: Part) -> u64 {
+        0
+    }
+    /// What it says of itself, perhaps put together in `room`; None when that is not known.
+    fn said<'a>(&'a self, _room: &'a mut Room) -> Option<Said<'a>> {
         None
     }
     /// How a number of `field` is written in texts, where the catalogue does not say it.

@@ -9,11 +9,11 @@
 
 use super::literal::{Literal, Net};
 use super::pathprefix::PathTree;
-use super::predicate::{Check, PredicateId, RightKey, Table, TermId};
+use super::predicate::{Check, PredicateId, RightKey, Table, Term, TermId};
 use super::program::check;
 use super::test::{Test, TestKind, is_clean, number_bits};
 use super::trie::Trie;
-use crate::event::value::{Multi, Value};
+use crate::event::value::{Multi, Part, Value};
 use aho_corasick::automaton::{Automaton, OverlappingState};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Input, MatchKind};
@@ -179,6 +179,7 @@ pub struct Column {
     regexes: Option<Regexes>,
     kinds: Asked,
     is_function: bool,
+    part: Option<Part>,
 }
 
 /// What a test of constants compares, if one of the tables can hold it.
@@ -223,7 +224,8 @@ impl Column {
     }
 
     fn new(term: TermId, predicates: Vec<PredicateId>, table: &Table, tables: Tables) -> Column {
-        let multi = table.term(term).multi;
+        let Term { multi, part, .. } = *table.term(term);
+        let is_function = !predicates.iter().any(|id| matches!(table.predicate(*id).check, Check::Term(..)));
         let mut column = Column {
             term,
             single: Vec::new(),
@@ -239,7 +241,8 @@ impl Column {
             search_any_case: None,
             regexes: None,
             kinds: Asked::default(),
-            is_function: !predicates.iter().any(|id| matches!(table.predicate(*id).check, Check::Term(..))),
+            is_function,
+            part: part.filter(|_| is_function),
             predicates,
         };
         let kind = |id: PredicateId| match &table.predicate(id).check {
@@ -469,6 +472,11 @@ impl Column {
     /// Whether the answer follows from the value of the term alone.
     pub fn is_function(&self) -> bool {
         self.is_function
+    }
+
+    /// The part of the task's state that the answer follows from, where there is one.
+    pub fn part(&self) -> Option<Part> {
+        self.part
     }
 
     /// How a predicate is decided, in a few words.

@@ -33,6 +33,7 @@ const fn field(name: &'static str, ty: Type, list: bool, multi: Multi) -> FieldD
             suggested: false,
         },
         depends: Depends::Event,
+        part: None,
         sources: Sources::ALIKE,
         class: "test",
         desc: "",

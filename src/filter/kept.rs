@@ -5,9 +5,10 @@
 //! answers together say what is left of a plan; tasks with the same answers share it. Invariant: nothing here
 //! changes what an event matches, so all of it may be forgotten at any time, and is when it grows beyond its bounds.
 
-use super::formula::{Formulas, Sheet};
+use super::formula::{FALSE, Formulas, NodeId, Sheet};
 use super::predicate::PredicateId;
 use super::program::{Program, Run};
+use super::remains::{Answers, Remains};
 use super::residual::{Residual, Site};
 use crate::event::value::{Extract, Value, Versioned};
 use hashbrown::HashMap;
@@ -21,11 +22,13 @@ const VALUES: usize = 1 << 12;
 const NODES: usize = 1 << 18;
 /// States of tasks whose answers are at hand for another plan: a task's first events of each type come soon after one another.
 const RECENT: usize = 32;
+/// Parts of tasks whose answers are at hand, of each column; a new one takes the place of an old one.
+const PARTS: usize = 256;
 /// Longer values are not remembered.
 const VALUE_BYTES: usize = 1024;
 
 /// Index of a set of predicates that hold.
-type SetId = u32;
+pub type SetId = u32;
 
 #[derive(Default)]
 pub struct Kept {
@@ -45,11 +48,29 @@ pub struct Kept {
     set_ids: HashMap<Box<[PredicateId]>, SetId>,
     /// By column.
     values: Vec<HashMap<Box<[u8]>, SetId>>,
+    /// By column, and there by the number of a part of a task; no places until one is needed.
+    by_part: Vec<Box<[OfPart]>>,
     /// By place, as far as there is room.
     recent: Vec<Answered>,
     formulas: Formulas,
     own_nodes: usize,
+    /// By plan.
+    remains: Vec<Remains>,
+    /// What is left, by the conditions it was built from: many answers make no difference to them.
+    by_conditions: HashMap<Conditions, u32>,
     scratch: Scratch,
+}
+
+/// Conditions that may hold, with their rules' places in the order in which rules are tried.
+type Conditions = Box<[(u32, NodeId)]>;
+
+/// The answer found for a part of a task, whatever task it was of.
+#[derive(Clone, Copy, Default)]
+struct OfPart {
+    /// 0: of no part.
+    number: u64,
+    facts: u32,
+    set: SetId,
 }
 
 /// The answers found for a task's state, whatever plan asked.
@@ -67,8 +88,7 @@ struct Scratch {
     key: Vec<u8>,
     holding: Vec<PredicateId>,
     answers: Vec<SetId>,
-    /// By predicate.
-    decided: Vec<Option<bool>>,
+    conditions: Vec<(u32, NodeId)>,
     sheet: Sheet,
 }
 
@@ -107,7 +127,7 @@ impl Kept {
     #[cold]
     pub fn find<E: Extract>(&mut self, run: &mut Run<'_, '_, E>, plan: u16, task: Option<Versioned>) -> u32 {
         let program = run.program;
-        let full = self.residuals.len() >= RESIDUALS || self.sets.len() >= SETS;
+        let full = self.residuals.len() >= RESIDUALS || self.sets.len() >= SETS || self.by_answers.len() >= SETS;
         if self.program != program.id() || full || self.formulas.len() > self.own_nodes + NODES {
             self.start_over(program);
         }
@@ -145,12 +165,12 @@ impl Kept {
         for column in &program.plans[usize::from(plan)].task_columns {
             let set = &mut answered.sets[*column as usize];
             if *set == 0 {
-                *set = self.answer(run, *column) + 1;
+                *set = self.of_part(run, *column) + 1;
             }
             answers.push(*set - 1);
         }
         self.recent[place % RECENT] = answered;
-        let index = match self.by_answers.get(&Answers(plan, &answers)) {
+        let index = match self.by_answers.get(&Asked(plan, &answers)) {
             Some(index) => *index,
             None => {
                 self.scratch.answers = answers;
@@ -174,11 +194,33 @@ impl Kept {
             sets: vec![Box::default()],
             set_ids: [(Box::default(), 0)].into_iter().collect(),
             values: program.columns.iter().map(|_| HashMap::new()).collect(),
+            by_part: vec![Box::default(); program.columns.len()],
             recent: vec![Answered { sets: vec![0; program.columns.len()].into(), ..Answered::default() }; RECENT],
             formulas: program.formulas.clone(),
             own_nodes: program.formulas.len(),
+            remains: program.plans.iter().map(|_| Remains::default()).collect(),
             ..Kept::default()
         };
+    }
+
+    /// As [`Kept::answer`]. Where all follows from a part of the task which other tasks have too, it is answered once for them.
+    fn of_part<E: Extract>(&mut self, run: &mut Run<'_, '_, E>, at: u32) -> SetId {
+        let part = run.program.columns[at as usize].part().map(|part| (part, run.part(part)));
+        let Some((part, number)) = part.filter(|(_, number)| *number != 0) else { return self.answer(run, at) };
+        let facts = if part.needs_facts() { self.facts } else { 0 };
+        let place = number as usize % PARTS;
+        if let Some(known) = self.by_part[at as usize].get(place)
+            && (known.number, known.facts) == (number, facts)
+        {
+            return known.set;
+        }
+        let set = self.answer(run, at);
+        let places = &mut self.by_part[at as usize];
+        if places.is_empty() {
+            *places = vec![OfPart::default(); PARTS].into();
+        }
+        places[place] = OfPart { number, facts, set };
+        set
     }
 
     /// Which predicates of a column hold for the task of an event, of those that depend on nothing else.
@@ -217,27 +259,21 @@ impl Kept {
         set
     }
 
-    /// Builds what is left of a plan, with the answers at hand or without any.
-    fn build(&mut self, program: &Program, plan: u16, answered: bool) -> u32 {
-        let plan = &program.plans[usize::from(plan)];
-        let decided = &mut self.scratch.decided;
-        decided.clear();
-        decided.resize(program.table.predicates.len(), None);
+    /// Builds what is left of a plan, with the answers at hand or without any, unless it is there already.
+    fn build(&mut self, program: &Program, at: u16, answered: bool) -> u32 {
+        let plan = &program.plans[usize::from(at)];
+        let Scratch { answers, conditions, sheet, .. } = &mut self.scratch;
+        conditions.clear();
+        let may_hold = |(_, node): &(u32, NodeId)| *node != FALSE;
         if answered {
-            for (column, set) in plan.task_columns.iter().zip(&self.scratch.answers) {
-                let task_only = |id: &&PredicateId| program.table.predicate(**id).task_only;
-                for id in program.columns[*column as usize].predicates.iter().filter(task_only) {
-                    decided[id.0 as usize] = Some(false);
-                }
-                self.sets[*set as usize].iter().for_each(|id| decided[id.0 as usize] = Some(true));
-            }
+            let given = Answers { program, plan, answers, sets: &self.sets };
+            let became = self.remains[usize::from(at)].with(&given, &mut self.formulas, sheet);
+            conditions.extend((0..).zip(became.iter().copied()).filter(may_hold));
+        } else {
+            conditions.extend((0..).zip(plan.entries.iter().map(|entry| entry.node)).filter(may_hold));
         }
-        let known = &mut self.scratch.sheet;
-        known.clear();
-        let mut conditions = Vec::with_capacity(plan.entries.len());
-        for (order, entry) in (0..).zip(&plan.entries) {
-            let node = self.formulas.rewrite(entry.node, &|id| decided[id.0 as usize], known);
-            conditions.push((order, node));
+        if let Some(index) = self.by_conditions.get(&conditions[..]) {
+            return *index;
         }
         let mut site = Site {
             formulas: &mut self.formulas,
@@ -246,20 +282,23 @@ impl Kept {
             column_of: &program.column_of,
             always_file: program.always_file,
         };
-        let residual = Residual::build(&conditions, &mut site);
-        if residual.is_dead() {
-            return Kept::DEAD;
-        }
-        self.residuals.push(residual);
-        self.residuals.len() as u32 - 1
+        let residual = Residual::build(conditions, &mut site);
+        let index = if residual.is_dead() {
+            Kept::DEAD
+        } else {
+            self.residuals.push(residual);
+            self.residuals.len() as u32 - 1
+        };
+        self.by_conditions.insert(conditions[..].into(), index);
+        index
     }
 }
 
 /// A plan and answers as they are looked up.
 #[derive(Hash)]
-struct Answers<'a>(u16, &'a [SetId]);
+struct Asked<'a>(u16, &'a [SetId]);
 
-impl hashbrown::Equivalent<(u16, Box<[SetId]>)> for Answers<'_> {
+impl hashbrown::Equivalent<(u16, Box<[SetId]>)> for Asked<'_> {
     fn equivalent(&self, key: &(u16, Box<[SetId]>)) -> bool {
         self.0 == key.0 && *self.1 == *key.1
     }

@@ -120,6 +120,7 @@ impl<'s> Lower<'s> {
                     multi: def.multi,
                     task_only: def.depends == Depends::Task,
                     of_record: def.depends == Depends::Record,
+                    part: def.part_of(&field.arg),
                     kind: TermKind::Field(field),
                 }
             }
@@ -283,7 +284,7 @@ impl<'s> Lower<'s> {
 }
 
 fn constant(kind: TermKind, ty: TermType) -> Term {
-    Term { kind, ty, multi: Multi::One, task_only: true, of_record: true }
+    Term { kind, ty, multi: Multi::One, task_only: true, of_record: true, part: None }
 }
 
 fn shown_field(name: &str, arg: &Option<Text>) -> String {

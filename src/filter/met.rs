@@ -5,13 +5,11 @@
 //! of the rules is left, has the same answer. What was said is kept whole and compared whole: nobody can make an event pass for another. Invariant: nothing here
 //! changes what an event matches, so all of it may be forgotten at any time.
 
-use crate::event::value::{HEAD, Said, Versioned};
+use crate::event::value::{HEAD, REST, Said, Versioned};
 
 /// An event has one set, and any of its ways.
 const SETS: usize = 128;
 const WAYS: usize = 8;
-/// Events with more words behind their heads are not remembered.
-const REST: usize = 32;
 /// Bits that tell what came once, and how many are set before they are forgotten.
 const ONCE: usize = 1 << 14;
 const MOST: u32 = 1 << 11;

@@ -30,6 +30,7 @@ mod print;
 pub mod program;
 #[cfg(test)]
 pub(crate) mod reference;
+mod remains;
 mod residual;
 pub mod scheme;
 pub mod syscalls;

@@ -7,7 +7,7 @@
 use super::ast::{Modifier, Op, Text, TransformerName};
 use super::test::Test;
 use super::transform::TermType;
-use crate::event::value::{FieldUse, Multi};
+use crate::event::value::{FieldUse, Multi, Part};
 use std::collections::HashMap;
 
 /// Index of a term.
@@ -36,6 +36,8 @@ pub struct Term {
     pub task_only: bool,
     /// Does it depend on what the event says of itself alone?
     pub of_record: bool,
+    /// The part of the task's state that the value follows from, where there is one.
+    pub part: Option<Part>,
 }
 
 /// The right-hand side as written, for interning.

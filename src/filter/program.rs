@@ -22,7 +22,7 @@ use super::scheme::{CodeSet, MAX_CODES, Scheme};
 use super::test::{TestKind, number_bits, ordered};
 use super::transform;
 use crate::event::clock;
-use crate::event::value::{Extract, FieldUse, Multi, Said, Value, Versioned};
+use crate::event::value::{Extract, FieldUse, Multi, Part, Room, Said, Value, Versioned};
 use bumpalo::Bump;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,6 +116,9 @@ pub struct EvalContext {
     met: Met,
     /// Since [`Program::outlook`] something was asked that an event does not say of itself.
     beyond: bool,
+    /// The event of [`Program::outlook`] says what it is.
+    says: bool,
+    room: Room,
     /// Of the event: places of rules in the order they are tried.
     matches: Vec<u32>,
 }
@@ -410,34 +413,40 @@ impl Program {
         &self,
         code: u16,
         task: Option<Versioned>,
-        said: impl FnOnce() -> Option<Said<'a>>,
-        ctx: &mut EvalContext,
+        said: impl FnOnce(&'a mut Room) -> Option<Said<'a>>,
+        ctx: &'a mut EvalContext,
     ) -> Outlook {
         ctx.beyond = false;
+        let EvalContext { kept, met, room, says, .. } = ctx;
+        *says = true;
         let Some(plan) = self.plan_of(code) else { return Outlook::Unheard };
-        let Some(residual) = ctx.kept.known(self, plan, task) else { return Outlook::Open };
+        let Some(residual) = kept.known(self, plan, task) else { return Outlook::Open };
         if residual == Kept::DEAD {
             return Outlook::Dead;
         }
-        match said() {
-            Some(said) if ctx.met.knows(ctx.kept.epoch(), residual, &said, task) => Outlook::Met,
-            _ => Outlook::Open,
+        match said(room) {
+            Some(said) if met.knows(kept.epoch(), residual, &said, task) => Outlook::Met,
+            said => {
+                *says = said.is_some();
+                Outlook::Open
+            }
         }
     }
 
     /// Whether an event that says the same was met: see [`Outlook::Met`].
     pub fn was_met<E: Extract>(&self, event: &E, ctx: &mut EvalContext) -> bool {
-        self.outlook(event.event_code(), event.task(), || event.said(), ctx) == Outlook::Met
+        self.outlook(event.event_code(), event.task(), |room| event.said(room), ctx) == Outlook::Met
     }
 
     /// Remembers an event that no rule matched, in whatever views it was evaluated, if all that was asked follows from what it says.
     pub fn meet<E: Extract>(&self, event: &E, ctx: &mut EvalContext) {
-        if ctx.beyond {
+        if ctx.beyond || !ctx.says {
             return;
         }
-        let known = self.plan_of(event.event_code()).and_then(|plan| ctx.kept.known(self, plan, event.task()));
-        if let Some((residual, said)) = known.and_then(|residual| Some((residual, event.said()?))) {
-            ctx.met.add(ctx.kept.epoch(), residual, &said);
+        let EvalContext { kept, met, room, .. } = ctx;
+        let known = self.plan_of(event.event_code()).and_then(|plan| kept.known(self, plan, event.task()));
+        if let Some((residual, said)) = known.and_then(|residual| Some((residual, event.said(room)?))) {
+            met.add(kept.epoch(), residual, &said);
         }
     }
 
@@ -656,6 +665,10 @@ impl<'r, 'e, E: Extract> Run<'r, 'e, E> {
         self.memo.beyond |= !predicate.of_record;
         let Some(left) = self.value(predicate.left) else { return false };
         check(&predicate.check, predicate.multi, &left, self.arena, |id| self.value(id))
+    }
+
+    pub fn part(&self, part: Part) -> u64 {
+        self.event.part(part)
     }
 
     pub fn value(&mut self, id: TermId) -> Option<Value<'e>> {

@@ -444,7 +444,7 @@ fn meet(conditions: &[String], events: &[EventSpec]) -> Result<usize, TestCaseEr
             let known = program.was_met(&event, &mut context);
             // As the loop asks, which has not taken the record apart then.
             let task = live::task_of(event.record().head, &world.tasks, &world.host);
-            let outlook = program.outlook(event.code().0, task, || said::of(record.bytes()), &mut context);
+            let outlook = program.outlook(event.code().0, task, |_| said::of(record.bytes()), &mut context);
             prop_assert_eq!(known, outlook == Outlook::Met);
             if outlook == Outlook::Dead {
                 prop_assert!(matching(conditions, &program, &world, &record).is_empty(), "{:?} is dead", spec);

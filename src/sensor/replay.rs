@@ -85,11 +85,14 @@ pub fn run(
                 break;
             }
         }
-        if program.is_known_dead(&event, &context) {
+        if program.is_known_dead(&event, &context) || program.was_met(&event, &mut context) {
             continue;
         }
         matched.clear();
         program.evaluate(&event, &mut context, &arena, |rule| matched.push(rule));
+        if matched.is_empty() {
+            program.meet(&event, &mut context);
+        }
         for rule in &matched {
             let Some(Some(form)) = plan.forms.get(rule.0 as usize) else { continue };
             line.clear();

@@ -207,7 +207,7 @@ impl Watch {
         }
         let task = live::task_of(event, &self.tasks, &self.host);
         let program = &self.shared.plan.program;
-        let outlook = program.outlook(event.code, task, || said::of(record), &mut self.context);
+        let outlook = program.outlook(event.code, task, |_| said::of(record), &mut self.context);
         match outlook {
             Outlook::Open => return false,
             Outlook::Dead if self.untold(event).is_some() => return false,

@@ -23,6 +23,7 @@ pub fn def(name: &str, ty: Type, list: bool, no_transformer: bool) -> FieldDef {
         scope: Scope::Both,
         flags: FieldFlags { no_transformer, ..FieldFlags::default() },
         depends: Depends::Event,
+        part: None,
         sources: Sources::ALIKE,
         class: "mock",
         desc: "",

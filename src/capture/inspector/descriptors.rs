@@ -205,10 +205,12 @@ impl Inspector {
         let named = Named::new(event);
         let number = named.result();
         subject.fd = Some(number);
+        subject.told = is_rooted(&named);
         if number < 0 {
             return;
         }
         let enter = self.enter_of(event);
+        subject.told &= enter.is_none();
         let enter = enter.as_ref().map(|enter| enter.view(event.num));
         // What the kernel read first counts: the program may have changed its memory since.
         let first = enter.as_ref().and_then(|enter| Named::new(enter).text(Column::Name)).filter(|name| is_given(name));
@@ -232,15 +234,21 @@ impl Inspector {
             layers |= if creat & 1 != 0 { open_bit::UPPER_LAYER } else { 0 };
             layers |= if creat & 2 != 0 { open_bit::LOWER_LAYER } else { 0 };
         }
-        let fd = Fd {
-            open_flags: flags,
-            dev: named.unsigned(Column::Dev).unwrap_or(0) as u32,
-            ino: named.unsigned(Column::Ino).unwrap_or(0),
-            upper_layer: layers & open_bit::UPPER_LAYER != 0,
-            lower_layer: layers & open_bit::LOWER_LAYER != 0,
-            ..Fd::opened(kind, name, path::single_slashes(given, &arena))
-        };
-        self.keep(id, number, fd, u64::from(flags) & O_CLOEXEC != 0);
+        // What needed no tidying has no slashes too many either.
+        let given = if std::ptr::eq(name, given) { None } else { Some(path::single_slashes(given, &arena)) };
+        let mut fd = self.room.spare();
+        if let Some(fd) = Rc::get_mut(&mut fd) {
+            let opened = Fd {
+                open_flags: flags,
+                dev: named.unsigned(Column::Dev).unwrap_or(0) as u32,
+                ino: named.unsigned(Column::Ino).unwrap_or(0),
+                upper_layer: layers & open_bit::UPPER_LAYER != 0,
+                lower_layer: layers & open_bit::LOWER_LAYER != 0,
+                ..Fd::of(kind)
+            };
+            fd.become_opened(opened, name, given);
+        }
+        self.fds_mut(id).set(number, Slot { fd, close_on_exec: u64::from(flags) & O_CLOEXEC != 0 });
         subject.renamed = true;
     }
 
@@ -439,6 +447,12 @@ impl Inspector {
     pub fn main_fd(event: &Event<'_>) -> Option<i64> {
         event.signed(usize::from(params::event(event.code)?.main_fd?))
     }
+}
+
+/// Whether an open's path starts at the root, and no directory is named beside it.
+fn is_rooted(named: &Named<'_>) -> bool {
+    named.bytes(Column::Name).is_some_and(|name| name[0] == b'/')
+        && named.signed(Column::DirFd).is_none_or(|fd| fd == i64::from(libc::AT_FDCWD))
 }
 
 /// What socket() made.

@@ -3,7 +3,7 @@
 use crate::capture::bounds;
 use crate::capture::meta::{Address, FdEntry, FdKind};
 use hashbrown::HashMap;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
@@ -94,11 +94,16 @@ impl Fd {
         fd
     }
 
-    /// A file that was opened.
-    pub fn opened(kind: FdKind, name: &[u8], given: &[u8]) -> Fd {
-        let same = name == given;
-        let given = if same { Given::Name } else { Given::Other(given.into()) };
-        Fd { kind, name: name.to_vec(), given, ..Fd::default() }
+    /// Becomes a file that was opened, which has no name yet. `given` is the name as the program gave it, if that is another.
+    pub fn become_opened(&mut self, opened: Fd, name: &[u8], given: Option<&[u8]>) {
+        let mut text = std::mem::take(&mut self.name);
+        text.clear();
+        text.extend_from_slice(name);
+        let given = match given.filter(|given| *given != name) {
+            Some(given) => Given::Other(given.into()),
+            None => Given::Name,
+        };
+        *self = Fd { name: text, given, ..opened };
     }
 
     /// Its name as the program gave it, or nothing.
@@ -162,9 +167,26 @@ pub struct Room {
     bytes: Cell<usize>,
     /// Tables and descriptors that were not kept.
     refused: Cell<u64>,
+    /// Descriptors that were closed and are nobody's: the memory serves those to come.
+    spare: RefCell<Vec<Rc<Fd>>>,
 }
 
+/// Closed descriptors whose memory is kept.
+const SPARE: usize = 64;
+
 impl Room {
+    /// A descriptor that is nobody else's, to become another.
+    pub(super) fn spare(&self) -> Rc<Fd> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn take_back(&self, mut slot: Slot) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE && Rc::get_mut(&mut slot.fd).is_some() {
+            spare.push(slot.fd);
+        }
+    }
+
     pub fn bytes(&self) -> usize {
         self.bytes.get()
     }
@@ -228,13 +250,14 @@ impl Numbers {
         self.count += usize::from(old.is_none());
     }
 
-    fn remove(&mut self, number: i64) {
+    fn remove(&mut self, number: i64) -> Option<Slot> {
         let old = if (0..LOW as i64).contains(&number) {
             self.low.get_mut(number as usize).and_then(Option::take)
         } else {
             self.high.remove(&number)
         };
         self.count -= usize::from(old.is_some());
+        old
     }
 
     fn iter(&self) -> impl Iterator<Item = (i64, &Slot)> {
@@ -362,10 +385,12 @@ impl<'t> FdsMut<'t> {
     }
 
     pub fn remove(self, fd: i64) {
+        let room = self.room;
         if self.table.slot(fd).is_some()
             && let Some(slots) = self.own()
+            && let Some(closed) = slots.all.remove(fd)
         {
-            slots.all.remove(fd);
+            room.take_back(closed);
         }
     }
 

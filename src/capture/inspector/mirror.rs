@@ -15,6 +15,8 @@ use std::ffi::c_char;
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     relatives: Vec<fsn_relative>,
+    /// Numbers of the ancestors' programs.
+    programs: Vec<u64>,
     argv: Vec<u8>,
 }
 
@@ -24,7 +26,9 @@ fn narrow(number: i64) -> i32 {
 }
 
 fn comm(comm: &[u8; 16]) -> [c_char; 16] {
-    comm.map(|byte| byte as c_char)
+    let mut out = [0; 16];
+    out.iter_mut().zip(comm).for_each(|(to, byte)| *to = *byte as c_char);
+    out
 }
 
 impl Inspector {
@@ -45,7 +49,7 @@ impl Inspector {
             self.threads.get_mut(id).mirror.lineage_seq = self.lineage_seq;
             return;
         }
-        let mut mirror = std::mem::take(&mut self.threads.get_mut(id).mirror);
+        let mut mirror = self.threads.take_mirror(id);
         let mut scratch = std::mem::take(&mut self.scratch);
         self.fill(id, &mut mirror, &mut scratch);
         mirror.lineage_hash = hash;
@@ -79,15 +83,17 @@ impl Inspector {
     }
 
     fn fill(&mut self, id: ThreadId, mirror: &mut Mirror, scratch: &mut Scratch) {
-        let Inspector { threads, execs, cgroups, dictionary, next_image, fills, .. } = self;
+        let Inspector { threads, execs, cgroups, numbers, dictionary, next_image, fills, .. } = self;
         let thread = threads.get(id);
         let mut image_id = |image: &Image| told(image, *dictionary, next_image, execs, &mut scratch.argv);
         let exec_id = image_id(&thread.image);
         let main = if thread.is_main() { thread } else { threads.by_tid(thread.pid).unwrap_or(thread) };
         scratch.relatives.clear();
+        scratch.programs.clear();
         for ancestor in threads.ancestors(id) {
             let relative = relative(ancestor, image_id(&ancestor.image));
             scratch.relatives.push(fsn_relative { flags: abi::FSN_REL_PARENT, ..relative });
+            scratch.programs.push(numbers.program(ancestor));
         }
         let leaders = [
             (abi::FSN_REL_SESSION, leader(threads, id, thread.sid, |t| t.sid)),
@@ -153,6 +159,7 @@ impl Inspector {
             vpid: thread.vpid,
             vpgid: thread.vpgid,
         });
+        mirror.task.parts = numbers.of(thread, &scratch.programs, mirror.task.cgroups().number());
         *fills += 1;
         mirror.task.stamp = *fills;
     }

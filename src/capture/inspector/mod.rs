@@ -9,6 +9,7 @@ mod columns;
 mod descriptors;
 pub mod fd;
 mod mirror;
+mod numbers;
 mod processes;
 pub mod thread;
 
@@ -27,6 +28,7 @@ use crate::event::params;
 use crate::event::types::{Age, EVENTS, EventCode, Origin, flag};
 use crate::event::view::Host;
 use fd::{Fd, FdTable, FdsMut, Room, Slot};
+use numbers::Numbers;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use thread::{Thread, ThreadId, Threads};
@@ -174,6 +176,8 @@ pub struct Subject {
     pub fd_of_failure: bool,
     /// The event gave the descriptor its name.
     pub renamed: bool,
+    /// It made a descriptor, or failed to, and itself tells all of it: nothing comes from the process or from an event before.
+    pub told: bool,
     /// Rules do not see it.
     pub hidden: bool,
     /// Of a switch: ns since the one before on its CPU.
@@ -207,6 +211,7 @@ pub struct Inspector {
     interfaces: Vec<Interface>,
     execs: Execs,
     cgroups: Met,
+    numbers: Numbers,
     /// Generation of the dictionary of images.
     dictionary: u32,
     next_image: u64,
@@ -236,6 +241,7 @@ impl Inspector {
             interfaces: Vec::new(),
             execs: Execs::default(),
             cgroups: Met::default(),
+            numbers: Numbers::default(),
             dictionary: 1,
             next_image: 0,
             lineage_seq: 1,

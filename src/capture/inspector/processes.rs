@@ -214,6 +214,7 @@ impl Inspector {
             lower_layer: flags & 8 != 0,
             sent: Cell::default(),
         });
+        thread.program.set(0);
         thread.exec_time = event.time;
         set_counters(thread, &named);
         if let Some(cgroups) = named.bytes(Column::Cgroups)
@@ -401,8 +402,11 @@ impl Inspector {
 
 /// What clone's parameters say of the image's texts and counters: those of the child, or of its maker, which are the same.
 fn fill(thread: &mut Thread, named: &Named<'_>) {
-    if let Some(comm) = named.text(Column::Comm) {
-        thread.comm = comm_of(comm);
+    if let Some(comm) = named.text(Column::Comm).map(comm_of)
+        && comm != thread.comm
+    {
+        thread.comm = comm;
+        thread.program.set(0);
     }
     let exe = named.text(Column::Exe);
     let args = named.bytes(Column::Args).unwrap_or_default();
@@ -425,6 +429,7 @@ fn fill(thread: &mut Thread, named: &Named<'_>) {
             from_memfd: old.from_memfd,
             sent: Cell::default(),
         });
+        thread.program.set(0);
     }
     if let Some(cgroups) = named.bytes(Column::Cgroups)
         && *cgroups != *thread.cgroups

@@ -58,6 +58,8 @@ pub struct Thread {
     pub vpgid: i64,
     pub comm: [u8; 16],
     pub image: Rc<Image>,
+    /// Number of its name and image; 0 when it is not known yet.
+    pub(super) program: Cell<u64>,
     pub cwd: Rc<[u8]>,
     pub root: Rc<[u8]>,
     pub cgroups: Rc<[u8]>,
@@ -98,6 +100,17 @@ pub struct Thread {
     pub(super) mirror: Mirror,
 }
 
+/// What threads share with those they made.
+struct Texts {
+    image: Rc<Image>,
+    cwd: Rc<[u8]>,
+    root: Rc<[u8]>,
+    cgroups: Rc<[u8]>,
+}
+
+/// The name of a thread of which nothing is known.
+const NOTHING: &[u8] = b"<NA>";
+
 /// What the evaluator sees of a thread, and of which of its states.
 #[derive(Debug, Default)]
 pub(super) struct Mirror {
@@ -134,8 +147,13 @@ impl Thread {
             from_memfd: entry.exe_from_memfd,
             sent: Cell::default(),
         };
+        let texts = Texts {
+            image: Rc::new(image),
+            cwd: without_slash(&entry.cwd).into(),
+            root: entry.root.into(),
+            cgroups: entry.cgroups.into(),
+        };
         Thread {
-            tid: entry.tid,
             pid: entry.pid,
             ptid: entry.ptid,
             sid: entry.sid,
@@ -144,10 +162,6 @@ impl Thread {
             vpid: entry.vpid,
             vpgid: entry.vpgid,
             comm: comm_of(&entry.comm),
-            image: Rc::new(image),
-            cwd: without_slash(&entry.cwd).into(),
-            root: entry.root.into(),
-            cgroups: entry.cgroups.into(),
             uid: entry.uid,
             gid: entry.gid,
             loginuid: entry.loginuid,
@@ -163,7 +177,7 @@ impl Thread {
             vmswap_kb: entry.vmswap_kb,
             pfmajor: entry.pfmajor,
             pfminor: entry.pfminor,
-            ..Thread::unknown(entry.tid)
+            ..Thread::of_texts(entry.tid, texts)
         }
         .known()
     }
@@ -176,7 +190,15 @@ impl Thread {
 
     /// One of which nothing is known.
     pub fn unknown(tid: i64) -> Thread {
-        const NOTHING: &[u8] = b"<NA>";
+        let image = Image { exe: NOTHING.to_vec(), ..Image::default() };
+        let texts =
+            Texts { image: Rc::new(image), cwd: Rc::from(*b"."), root: Rc::from(*b""), cgroups: Rc::from(*b"") };
+        Thread::of_texts(tid, texts)
+    }
+
+    /// One of which only these texts are known.
+    fn of_texts(tid: i64, texts: Texts) -> Thread {
+        let Texts { image, cwd, root, cgroups } = texts;
         Thread {
             tid,
             pid: -1,
@@ -187,10 +209,11 @@ impl Thread {
             vpid: -1,
             vpgid: -1,
             comm: comm_of(NOTHING),
-            image: Rc::new(Image { exe: NOTHING.to_vec(), ..Image::default() }),
-            cwd: Rc::from(*b"."),
-            root: Rc::from(*b""),
-            cgroups: Rc::from(*b""),
+            image,
+            program: Cell::default(),
+            cwd,
+            root,
+            cgroups,
             uid: u32::MAX,
             gid: u32::MAX,
             loginuid: u32::MAX,
@@ -222,14 +245,16 @@ impl Thread {
 
     /// A child as it is when fork returns; its numbers are still those of its maker.
     pub fn fork(&self, tid: i64) -> Thread {
-        Thread {
-            tid,
-            pid: tid,
-            ptid: self.tid,
+        let texts = Texts {
             image: self.image.clone(),
             cwd: self.cwd.clone(),
             root: self.root.clone(),
             cgroups: self.cgroups.clone(),
+        };
+        Thread {
+            pid: tid,
+            ptid: self.tid,
+            program: self.program.clone(),
             comm: self.comm,
             sid: self.sid,
             pgid: self.pgid,
@@ -245,7 +270,7 @@ impl Thread {
             cap_effective: self.cap_effective,
             tty: self.tty,
             pidns_init_start: self.pidns_init_start,
-            ..Thread::unknown(tid)
+            ..Thread::of_texts(tid, texts)
         }
         .known()
     }
@@ -290,6 +315,8 @@ pub struct Threads {
     found: Cell<Option<(i64, ThreadId)>>,
     /// Threads that were not kept because the table was full.
     pub refused: u64,
+    /// What was seen of threads that are gone: the memory serves those to come.
+    spare: Vec<Task>,
 }
 
 impl Threads {
@@ -346,11 +373,26 @@ impl Threads {
     }
 
     pub fn remove(&mut self, id: ThreadId) {
-        if let Some(thread) = self.slab[id.0 as usize].take() {
+        if let Some(mut thread) = self.slab[id.0 as usize].take() {
             self.by_tid.remove(&thread.tid);
+            if thread.mirror.version != 0 && self.spare.len() < SPARE {
+                self.spare.push(std::mem::take(&mut thread.mirror.task));
+            }
             self.found.set(None);
             self.free.push(id.0);
         }
+    }
+
+    /// The mirror of a thread, to be filled. One that is empty gets the memory of another's.
+    pub(super) fn take_mirror(&mut self, id: ThreadId) -> Mirror {
+        let mut mirror = std::mem::take(&mut self.get_mut(id).mirror);
+        if mirror.version == 0
+            && let Some(task) = self.spare.pop()
+        {
+            mirror.task = task;
+            mirror.task.head.gen_ = 0;
+        }
+        mirror
     }
 
     pub fn len(&self) -> usize {
@@ -382,7 +424,8 @@ impl Threads {
         let mut next = first.ptid;
         std::iter::from_fn(move || {
             left = left.checked_sub(1)?;
-            let parent = self.by_tid(next)?;
+            // Not `find`: who is asked for next is not an ancestor but the thread of an event.
+            let parent = self.get(*self.by_tid.get(&next)?);
             if parent.tid == first.tid {
                 return None;
             }
@@ -391,6 +434,9 @@ impl Threads {
         })
     }
 }
+
+/// Tasks of threads that are gone whose memory is kept.
+const SPARE: usize = 64;
 
 /// Ancestors that are looked at: more are a circle, or as good as one.
 const MAX_ANCESTORS: usize = crate::driver::abi::FSN_LINEAGE_MAX as usize;

@@ -20,7 +20,7 @@ use super::path;
 use super::record::{Address, Attachment, EventRecord, FdRecord, Slot, SocketRecord};
 use super::task::Tasks;
 use super::types::EventCode;
-use super::value::{Said, Type, Versioned};
+use super::value::{Room, Said, Type, Versioned};
 use super::view::{
     Arg, Descriptor, Ends, FdList, Gauge, Kind, Payload, Scene, Socket, Tuple, View, is_number, narrowed,
 };
@@ -301,7 +301,7 @@ impl Payload for Recorded<'_> {
         self.record.head.sc
     }
 
-    fn said<'a>(ev: &'a View<'_, Self>) -> Option<Said<'a>> {
+    fn said<'a>(ev: &'a View<'_, Self>, _room: &'a mut Room) -> Option<Said<'a>> {
         let said = said::of(ev.record().bytes())?;
         // What does not start at the root starts where the task says.
         let is_text = |kind: u8| matches!(u32::from(kind), abi::FSN_ATT_STR | abi::FSN_ATT_PATH);

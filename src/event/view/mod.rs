@@ -29,7 +29,7 @@ use super::params::{self, EventDef, Family, Param};
 use super::path;
 use super::task::Task;
 use super::types::EventCode;
-use super::value::{Extract, FieldUse, Format, Said, Type, Value, Versioned};
+use super::value::{Extract, FieldUse, Format, Part, Room, Said, Type, Value, Versioned};
 use crate::driver::abi;
 use crate::enrich::own_users::{OwnUsers, Reader};
 use crate::enrich::runtime::Described;
@@ -121,7 +121,7 @@ pub trait Payload: Copy {
     /// Falco's number of the system call; 0 when none is known.
     fn syscall(&self) -> u16;
     /// What the event says of itself, if that is all that its [`Depends::Record`](crate::event::value::Depends) fields follow from.
-    fn said<'a>(_ev: &'a View<'_, Self>) -> Option<Said<'a>> {
+    fn said<'a>(_ev: &'a View<'_, Self>, _room: &'a mut Room) -> Option<Said<'a>> {
         None
     }
     /// A success of exec, which is reported by the new program.
@@ -350,8 +350,12 @@ impl<P: Payload> Extract for View<'_, P> {
         P::versioned(self)
     }
 
-    fn said(&self) -> Option<Said<'_>> {
-        P::said(self)
+    fn part(&self, part: Part) -> u64 {
+        self.task.map_or(0, |task| task.parts.number(part))
+    }
+
+    fn said<'a>(&'a self, room: &'a mut Room) -> Option<Said<'a>> {
+        P::said(self, room)
     }
 
     fn number_format(&self, field: &FieldUse) -> Format {
