@@ -19,6 +19,7 @@ use crate::rules::{Environment, FileResult, LoadedRules, Loader, Priority, Rule,
 use bumpalo::Bump;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The source this sensor watches.
@@ -57,12 +58,19 @@ pub struct Plan {
     /// What a match does to recordings, by rule index; empty when rules start none.
     pub triggers: Vec<Trigger>,
     pub driver: fsn_config,
-    /// What the module tests of calls before it makes events of them; empty when there is nothing to test.
-    pub conditions: Vec<u8>,
+    conditions: OnceLock<Vec<u8>>,
     /// Names of the captured system calls.
     pub captured: Vec<&'static str>,
     /// What the operator should know.
     pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// What the module tests of calls before it makes events of them; empty when there is nothing to test. Made when it is
+    /// first asked for: a replay has no module.
+    pub fn conditions(&self) -> &[u8] {
+        self.conditions.get_or_init(|| crate::pushdown::table(&self.program).unwrap_or_default())
+    }
 }
 
 /// Loads `files` in order. The results come one per file; the rules are those of all files when every one is
@@ -200,9 +208,8 @@ pub fn plan(config: &Config, loaded: &LoadedRules, style: &Style) -> Result<Plan
         tags: rule.tags.iter().cloned().collect(),
     };
     let labels = loaded.rules.iter().map(labels).collect();
-    let conditions = crate::pushdown::table(&program).unwrap_or_default();
-    let mut plan =
-        Plan { program, forms, limits, labels, triggers: Vec::new(), driver, conditions, captured, warnings };
+    let (triggers, conditions) = (Vec::new(), OnceLock::new());
+    let mut plan = Plan { program, forms, limits, labels, triggers, driver, conditions, captured, warnings };
     if let Some(on_match) = &config.capture {
         let trigger = |rule: &Rule| Trigger {
             starts: on_match.all_rules || rule.capture,

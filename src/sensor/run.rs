@@ -131,6 +131,10 @@ pub(super) fn shared(
     clock: Arc<SharedClock>,
     counters: Box<[Arc<Counters>]>,
 ) -> Arc<Shared> {
+    if !options.no_pushdown {
+        // Now, not while a module waits for them.
+        plan.conditions();
+    }
     Arc::new(Shared {
         plan,
         path_views: config.path_views,
@@ -165,7 +169,7 @@ pub(super) fn make(
 
 /// What calls have to meet to be sent. A recording has what no rule matches, too.
 pub(super) fn conditions<'s>(shared: &'s Shared, recorder: Option<&Recorder>) -> &'s [u8] {
-    if shared.pushdown && recorder.is_none() { &shared.plan.conditions } else { &[] }
+    if shared.pushdown && recorder.is_none() { shared.plan.conditions() } else { &[] }
 }
 
 /// What records, when anything is to be or may be recorded.
