@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_falco_sensor_global_optspecs
-    string join \n h/help c= r= o/option= V/validate= dry-run L l= list= N config-schema rule-schema enable-source= disable-source= list-plugins plugin-info= list-events format= markdown i replay= record= M= p/print= P/pidfile= U/unbuffered v module= no-load bench= capture= seconds= json no-pushdown support page-size version dump=
+    string join \n h/help c= r= o/option= V/validate= dry-run L l= list= N config-schema rule-schema enable-source= disable-source= list-plugins plugin-info= list-events format= markdown i replay= record= M= p/print= P/pidfile= U/unbuffered v module= no-load bench= capture= seconds= json no-pushdown match-tables= support page-size version dump=
 end
 
 function __fish_falco_sensor_needs_command
@@ -48,6 +48,7 @@ replay\t'Reading, state, evaluation and alerts of a capture'
 live\t'What system calls take their callers without a sensor and with one (root; --module or the installed module)'"
 complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l capture -d 'With --bench evaluate (which has a load of its own) or replay: the capture to take events from' -r -F
 complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l seconds -d 'With --bench: measure for about so long' -r
+complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l match-tables -d 'How comparisons of one value are decided: by tables where they are cheaper (sized), always or never. For tests' -r
 complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l dump -d 'Print every record of these system calls (comma-separated; default all) instead of evaluating rules' -r
 complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -s h -l help -d 'Print this help'
 complete -c falco-sensor -n "__fish_falco_sensor_needs_command" -l dry-run -d 'Load configuration and rules, then exit'
