@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What conditions (filter.c) ask about a call: its path as given and as opened, and what its descriptor is.
+ * What conditions (filter.c) ask about a call: its path as given and as opened, what its descriptor is, and its ports. And opens
+ * that were stopped a moment ago, for which nothing is asked.
  *
  * Texts are those that the consumer would make of the record (src/event): a path as given is made absolute only where that is
  * joining two tidy texts, everything else is UNKNOWN and passes. A record of the call gets the text that was judged here,

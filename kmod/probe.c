@@ -10,8 +10,8 @@
  * from RCU callbacks in softirq and touches the identity table only.
  *
  * Order on the path of a system call, cheapest first: heeded, self, row, wanted, conditions on registers and result,
- * then either the slot with its interest mask (where it seems that the mask says no) or the conditions on paths and
- * descriptors, slot, mask, record.
+ * then either the slot with its interest mask (where it seems that the mask says no) or whether it is an open that was stopped a
+ * moment ago, the conditions on paths and descriptors, slot, mask, record.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 #include "compat.h"
