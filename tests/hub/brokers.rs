@@ -137,6 +137,7 @@ impl Drop for PortMapper {
 /// A RabbitMQ that keeps its files in a directory.
 pub struct RabbitMq {
     pub process: Process,
+    variables: Vec<(&'static str, String)>,
     _mapper: PortMapper,
 }
 
@@ -165,7 +166,19 @@ impl RabbitMq {
         let started = Process::start_with(server.to_str().expect("UTF-8"), &[], &variables, &directory.join("out"));
         // Made first, so that a server that cannot be had leaves none behind.
         let mapper = PortMapper(mapper);
-        Some(RabbitMq { process: started?, _mapper: mapper })
+        Some(RabbitMq { process: started?, variables, _mapper: mapper })
+    }
+
+    /// Messages in its queues, those that were sent and not acknowledged among them.
+    pub fn messages(&self) -> usize {
+        let said = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl")
+            .args(["--quiet", "--no-table-headers", "list_queues", "messages"])
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .output()
+            .expect("started");
+        assert!(said.status.success(), "{said:?}");
+        let numbers = String::from_utf8(said.stdout).expect("UTF-8");
+        numbers.lines().map(|number| number.trim().parse::<usize>().expect("a number")).sum()
     }
 }
 
