@@ -39,11 +39,7 @@ fn once(file: &Path, plan: &Plan, style: &Style) -> Result<(Answer, Duration), S
     let mut answer = Answer { events: 0, alerts: counted(plan) };
     let program = &plan.program;
     loop {
-        let events = &mut answer.events;
-        let event = replay.next_wanted(|event| {
-            *events += 1;
-            program.wants(event.code.0)
-        });
+        let event = replay.next_wanted(|event| program.wants(event.code));
         let Some(event) = event.map_err(|e| e.to_string())? else { break };
         if program.is_known_dead(&event, &context) || program.was_met(&event, &mut context) {
             continue;
@@ -62,6 +58,7 @@ fn once(file: &Path, plan: &Plan, style: &Style) -> Result<(Answer, Duration), S
         }
         arena.reset();
     }
+    answer.events = replay.seen();
     Ok((answer, start.elapsed()))
 }
 

@@ -9,6 +9,18 @@ pub(super) struct Span {
     pub end: u32,
 }
 
+/// What is known of an event before its parameters are looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Head {
+    /// ns since 1970.
+    pub time: u64,
+    pub tid: i64,
+    pub cpu: u16,
+    pub code: u16,
+    /// Bits of its block.
+    pub flags: u32,
+}
+
 /// An event, valid until the next one is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {

@@ -24,7 +24,7 @@ mod writer;
 pub use convert::{Converter, Step};
 pub use encode::encode;
 pub use error::{CaptureError, Problem};
-pub use event::{Event, EventBuf};
+pub use event::{Event, EventBuf, Head};
 pub use inspector::{Inspector, Subject};
 pub use inspector::{fd, thread};
 pub use meta::{Address, FdEntry, FdKind, Group, Interface, Machine, Metadata, ProcessEntry, User};

@@ -5,7 +5,7 @@ use super::bounds;
 use super::convert::{self, Converter, Known, Step};
 use super::cursor::Cursor;
 use super::error::{CaptureError, Problem};
-use super::event::{Event, Span};
+use super::event::{Event, Head, Span};
 use super::meta::{self, Metadata};
 use super::source::Source;
 use crate::event::types::EventCode;
@@ -78,13 +78,14 @@ const fn is_event(number: u32) -> bool {
     matches!(Kind::of(number), Kind::Event(_))
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Head {
-    cpu: u16,
-    flags: u32,
-    time: u64,
-    tid: i64,
-    code: u16,
+/// What was done of the event read last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readiness {
+    /// Its block is a [`Plain`] one, and its parameters were not looked at: of most events nobody asks.
+    Plain,
+    Parsed,
+    /// The converter has it.
+    Converted,
 }
 
 /// An open capture.
@@ -95,15 +96,22 @@ pub struct Reader {
     /// Bytes it was read from, since it was taken last.
     described: usize,
     converter: Converter,
-    /// Header of the event read last, and its body in the source.
+    known: &'static [Known],
+    /// Of the event read last.
     head: Head,
+    form: Readiness,
+    params: usize,
+    /// Where its block begins in the source, and its length.
+    block: (usize, usize),
+    /// Where its parameters lie in the source, one behind the other.
     body: Range<usize>,
     /// Of its parameters; room for those of any event.
     spans: Box<[Span]>,
-    params: usize,
-    converted: bool,
-    /// Events delivered.
+    /// Events delivered and passed over.
     count: u64,
+    /// Times of the last of them, and of the one before.
+    last: u64,
+    previous: u64,
     /// Place of the block being read.
     place: u64,
     /// The end was reached, or an error.
@@ -130,12 +138,16 @@ impl Reader {
             metadata: Metadata::default(),
             described: 0,
             converter: Converter::default(),
+            known: convert::all_known(),
             head: Head::default(),
+            form: Readiness::Parsed,
+            params: 0,
+            block: (0, 0),
             body: 0..0,
             spans: vec![Span::default(); bounds::PARAMS].into(),
-            params: 0,
-            converted: false,
             count: 0,
+            last: 0,
+            previous: 0,
             place: 0,
             ended: false,
         };
@@ -186,42 +198,51 @@ impl Reader {
     /// The next event in today's schema; None at the end. After an error there are no more.
     #[expect(clippy::should_implement_trait, reason = "what it gives borrows from itself")]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, CaptureError> {
-        Ok(if self.read()? { Some(self.current()) } else { None })
+        if !self.read(|_| false)? {
+            return Ok(None);
+        }
+        self.lay_out();
+        Ok(Some(self.current()))
     }
 
-    /// Makes the next event the current one; false at the end.
-    #[inline]
-    pub(super) fn read(&mut self) -> Result<bool, CaptureError> {
-        if !self.ended && self.take_plain() {
-            self.count += 1;
-            return Ok(true);
+    /// Makes the next event the current one; false at the end. Of those that need nothing but to be taken, those are passed over that are
+    /// `idle`: they count, and that is all.
+    #[inline(always)]
+    pub(super) fn read(&mut self, idle: impl Fn(&Head) -> bool) -> Result<bool, CaptureError> {
+        let ready = if self.ended { &[] } else { self.source.ready() };
+        let (mut at, mut passed, mut last) = (0, 0, self.last);
+        while let Some(plain) = self.plain(&ready[at..]) {
+            if !idle(&plain.head) {
+                (self.head, self.params, self.form) = (plain.head, plain.params, Readiness::Plain);
+                (self.previous, self.last) = (last, plain.head.time);
+                self.block = (self.source.start() + at, plain.len);
+                self.count += passed + 1;
+                self.source.skip(at + plain.len);
+                return Ok(true);
+            }
+            last = plain.head.time;
+            at += plain.len;
+            passed += 1;
         }
+        self.source.skip(at);
+        self.count += passed;
+        self.last = last;
         self.read_any()
     }
 
-    /// The next event, when it lies ready and needs nothing but to be taken: nearly every one. If not, nothing has changed but the
-    /// spans, which are nobody's.
-    #[inline]
-    fn take_plain(&mut self) -> bool {
-        const FORM: Form = Form { flags: false, counted: true, large: false };
-        let Some(block) = self.source.ready() else { return false };
-        if block.kind != block::EVENT {
-            return false;
-        }
-        let Some(parsed) = parse(FORM, self.source.bytes(&block.body), &mut self.spans) else { return false };
-        let Some(known) = parsed.known else { return false };
-        if !self.converter.passes_by(known, parsed.params) {
-            return false;
-        }
-        self.take(&parsed, &block.body);
-        self.converted = false;
-        self.source.take(&block);
-        true
+    /// The event that bytes begin with, if it is whole and needs nothing but to be taken: nearly every one.
+    #[inline(always)]
+    fn plain(&self, bytes: &[u8]) -> Option<Plain> {
+        let plain = Plain::of(bytes)?;
+        let known = self.known.get(usize::from(plain.head.code))?;
+        let taken = self.converter.passes_by(known, plain.params) && plain.is_whole(bytes, known);
+        taken.then_some(plain)
     }
 
     fn take(&mut self, parsed: &Parsed, body: &Range<usize>) {
         self.head = parsed.head;
         self.params = parsed.params;
+        self.form = Readiness::Parsed;
         self.body = body.start + parsed.data.start..body.start + parsed.data.end;
     }
 
@@ -234,6 +255,7 @@ impl Reader {
         match self.advance() {
             Ok(true) => {
                 self.count += 1;
+                (self.previous, self.last) = (self.last, self.head().time);
                 Ok(true)
             }
             Ok(false) => {
@@ -257,14 +279,16 @@ impl Reader {
             match Kind::of(block.kind) {
                 Kind::Event(form) => {
                     let bytes = self.source.bytes(&block.body);
-                    let parsed = parse(form, bytes, &mut self.spans).ok_or(Problem::EventLengths)?;
+                    let parsed = parse(form, bytes, self.known, &mut self.spans).ok_or(Problem::EventLengths)?;
                     if parsed.known.is_none() {
                         continue;
                     }
                     self.take(&parsed, &block.body);
                     let spans = &self.spans[..self.params];
                     let step = self.converter.run(&view(&self.head, spans, self.source.bytes(&self.body), 0))?;
-                    self.converted = step == Step::Done;
+                    if step == Step::Done {
+                        self.form = Readiness::Converted;
+                    }
                     if step != Step::Drop {
                         return Ok(true);
                     }
@@ -277,19 +301,121 @@ impl Reader {
         }
     }
 
-    /// The event that was read last.
+    /// Of the event that was read last.
+    #[inline]
+    pub(super) fn head(&self) -> Head {
+        if self.form != Readiness::Converted {
+            return self.head;
+        }
+        let Event { time, tid, cpu, code, flags, .. } = self.converter.result();
+        Head { time, tid, cpu, code: code.0, flags }
+    }
+
+    /// Finds out where the parameters of the event that was read last lie.
+    #[inline(always)]
+    pub(super) fn lay_out(&mut self) {
+        if self.form != Readiness::Plain {
+            return;
+        }
+        let (start, len) = self.block;
+        let data = start + Plain::data(self.params);
+        let lengths = self.source.bytes(&(start + Plain::FRONT..data));
+        spans(lengths, |length: [u8; 2]| u16::from_ne_bytes(length).into(), &mut self.spans[..self.params]);
+        self.body = data..start + len - 4;
+        self.form = Readiness::Parsed;
+    }
+
+    /// The event that was read last and laid out.
+    #[inline(always)]
     pub(super) fn current(&self) -> Event<'_> {
-        if self.converted {
+        debug_assert_ne!(self.form, Readiness::Plain);
+        if self.form == Readiness::Converted {
             let result = self.converter.result();
             return Event { num: self.count, ..result };
         }
         view(&self.head, &self.spans[..self.params], self.source.bytes(&self.body), self.count)
     }
 
+    /// Events so far.
+    pub(super) const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// When the event before the one that was read last was; 0 of the first.
+    pub(super) const fn previous(&self) -> u64 {
+        self.previous
+    }
+
     /// Whether metadata stood before the event that was returned last.
     pub const fn has_metadata(&self) -> bool {
         self.described > 0
     }
+}
+
+/// The front of a block of an event of today's most frequent form.
+struct Plain {
+    /// Of the block.
+    len: usize,
+    head: Head,
+    /// As the event says it, without the block's own words.
+    event_len: u32,
+    params: usize,
+}
+
+impl Plain {
+    /// Bytes in front of the lengths.
+    const FRONT: usize = 36;
+
+    /// None where bytes begin with another block, or one that is not whole.
+    #[inline(always)]
+    fn of(bytes: &[u8]) -> Option<Plain> {
+        let mut from = Cursor(bytes.first_chunk::<{ Plain::FRONT }>()?);
+        let (kind, len) = (from.u32()?, from.u32()? as usize);
+        let (cpu, time, tid, event_len) = (from.u16()?, from.u64()?, from.i64()?, from.u32()?);
+        let (code, params) = (from.u16()?, from.u32()? as usize);
+        let trailer = u32::from_ne_bytes(*bytes.get(..len)?.last_chunk()?);
+        let fits = kind == block::EVENT
+            && trailer as usize == len
+            && len.is_multiple_of(4)
+            && len <= bounds::EVENT_BLOCK
+            && params <= bounds::PARAMS;
+        fits.then_some(Plain { len, head: Head { time, tid, cpu, code, flags: 0 }, event_len, params })
+    }
+
+    /// Where so many parameters begin in the block.
+    const fn data(params: usize) -> usize {
+        Plain::FRONT + 2 * params
+    }
+
+    /// Whether the lengths fit together; false also where the file ends so soon that they cannot be looked at together.
+    #[inline(always)]
+    fn is_whole(&self, bytes: &[u8], known: &Known) -> bool {
+        let Some(sum) = sum(&bytes[Plain::FRONT..], self.params) else { return false };
+        let told = 26 + 2 * self.params + sum;
+        let event_len = self.event_len as usize;
+        (told == event_len || told == event_len + usize::from(known.missing))
+            && Plain::data(self.params) + sum <= self.len - 4
+    }
+}
+
+/// The sum of the `count` numbers of 16 bits that bytes begin with; None where there are no eight bytes for the last ones.
+#[inline(always)]
+fn sum(mut bytes: &[u8], count: usize) -> Option<usize> {
+    // Four in a word, added as two of 32 bits each: events have so few that none grows too large.
+    const EVEN: u64 = 0x0000_ffff_0000_ffff;
+    let (mut sum, mut left) = (0, count);
+    while left > 0 {
+        let (word, rest) = bytes.split_first_chunk()?;
+        let word = u64::from_ne_bytes(*word);
+        let word = match left {
+            4.. => word,
+            few if cfg!(target_endian = "big") => word >> (64 - 16 * few),
+            few => word & !(u64::MAX << (16 * few)),
+        };
+        sum += (word & EVEN) + (word >> 16 & EVEN);
+        (bytes, left) = (rest, left.saturating_sub(4));
+    }
+    Some((sum as u32 as usize) + (sum >> 32) as usize)
 }
 
 /// An event taken apart.
@@ -304,9 +430,9 @@ struct Parsed {
 
 /// Takes an event apart; None where its lengths do not fit together.
 #[inline(always)]
-fn parse(form: Form, body: &[u8], out: &mut [Span]) -> Option<Parsed> {
+fn parse(form: Form, body: &[u8], known: &[Known], out: &mut [Span]) -> Option<Parsed> {
     let (head, len, count, rest) = head(form, body)?;
-    let Some(known) = convert::known(head.code).copied() else {
+    let Some(known) = known.get(usize::from(head.code)).copied() else {
         return Some(Parsed { head, known: None, params: 0, data: 0..0 });
     };
     let width = if form.large { 4 } else { 2 };
@@ -356,6 +482,7 @@ fn spans<const WIDTH: usize>(lengths: &[u8], number: fn([u8; WIDTH]) -> u32, out
     end
 }
 
+#[inline(always)]
 fn view<'a>(head: &Head, spans: &'a [Span], data: &'a [u8], num: u64) -> Event<'a> {
     let Head { cpu, flags, time, tid, code } = *head;
     Event { num, time, tid, cpu, code: EventCode(code), flags, spans, data }
@@ -397,4 +524,23 @@ fn metadata(kind: Kind, body: &[u8], out: &mut Metadata) -> Result<(), Problem> 
         Kind::Event(_) | Kind::Unknown => (Some(()), ""),
     };
     done.ok_or(Problem::List(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_add_up() {
+        for count in 0..=bounds::PARAMS {
+            let lengths = (0..count).map(|i| if i % 3 == 0 { u16::MAX } else { i as u16 * 7 });
+            let expected = lengths.clone().map(usize::from).sum();
+            let mut bytes: Vec<u8> = lengths.flat_map(u16::to_ne_bytes).collect();
+            let ready = bytes.len().is_multiple_of(8);
+            assert_eq!(sum(&bytes, count), ready.then_some(expected));
+            // What stands behind them counts for nothing.
+            bytes.extend([0xff; 8]);
+            assert_eq!(sum(&bytes, count), Some(expected));
+        }
+    }
 }

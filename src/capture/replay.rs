@@ -1,7 +1,7 @@
 //! A capture, ready for the evaluator: file and state together, one event at a time.
 
 use super::error::CaptureError;
-use super::event::Event;
+use super::event::Head;
 use super::inspector::{Inspector, Subject};
 use super::reader::Reader;
 use super::replayed::ReplayedEvent;
@@ -15,7 +15,8 @@ pub struct Replay {
     state: Inspector,
     /// Of the event that was handed out last.
     subject: Option<Subject>,
-    previous: u64,
+    /// Events that rules do not see.
+    hidden: u64,
     copy: Option<Copy>,
 }
 
@@ -52,7 +53,7 @@ impl Replay {
         let metadata = reader.take_metadata();
         copy.iter_mut().for_each(|copy| copy.write(|writer| writer.section(&metadata)));
         state.describe_machine(metadata);
-        Replay { reader, state, subject: None, previous: 0, copy }
+        Replay { reader, state, subject: None, hidden: 0, copy }
     }
 
     /// Ends the copy, and says what went wrong with it.
@@ -67,34 +68,24 @@ impl Replay {
         self.next_wanted(|_| true)
     }
 
-    /// The next event that rules see and `wanted`, asked once about each of these, does not pass over. State is kept of those passed over
-    /// too.
-    pub fn next_wanted(
-        &mut self,
-        mut wanted: impl FnMut(&Event<'_>) -> bool,
-    ) -> Result<Option<ReplayedEvent<'_>>, CaptureError> {
+    /// The next event that rules see and that is `wanted`. State is kept of the others too.
+    pub fn next_wanted(&mut self, wanted: impl Fn(&Head) -> bool) -> Result<Option<ReplayedEvent<'_>>, CaptureError> {
         if let Some(subject) = self.subject.take() {
             self.state.after(&subject);
         }
         loop {
-            if !self.reader.read()? {
+            let (state, is_copied) = (&self.state, self.copy.is_some());
+            let idle = |head: &Head| state.is_untouched_by(head) && !wanted(head) && !is_copied;
+            if !self.reader.read(idle)? {
                 return Ok(None);
             }
-            // What stands before the event was true before it.
-            if self.reader.has_metadata() {
-                let metadata = self.reader.take_metadata();
-                self.copy.iter_mut().for_each(|copy| copy.write(|writer| writer.section(&metadata)));
-                self.state.describe_machine(metadata);
+            if self.reader.has_metadata() || is_copied {
+                self.beside();
             }
-            let event = self.reader.current();
-            self.copy.iter_mut().for_each(|copy| copy.write(|writer| writer.event(&event)));
-            let previous = std::mem::replace(&mut self.previous, event.time);
-            let is_quiet = self.state.is_untouched_by(&event);
-            if is_quiet && !wanted(&event) {
-                continue;
-            }
-            let subject = self.state.before(&event);
-            if subject.hidden || !(is_quiet || wanted(&event)) {
+            self.reader.lay_out();
+            let subject = self.state.before(&self.reader.current());
+            self.hidden += u64::from(subject.hidden);
+            if subject.hidden || !wanted(&self.reader.head()) {
                 self.state.after(&subject);
                 continue;
             }
@@ -102,7 +93,27 @@ impl Replay {
             if let Some(thread) = subject.thread {
                 self.state.describe(thread);
             }
-            return Ok(Some(ReplayedEvent::of_capture(self.reader.current(), &self.state, subject, previous)));
+            let (event, previous) = (self.reader.current(), self.reader.previous());
+            return Ok(Some(ReplayedEvent::of_capture(event, &self.state, subject, previous)));
+        }
+    }
+
+    /// Events that rules see, so far.
+    pub const fn seen(&self) -> u64 {
+        self.reader.count() - self.hidden
+    }
+
+    /// Takes in what stood before the event, which was true before it, and copies both.
+    #[cold]
+    fn beside(&mut self) {
+        if self.reader.has_metadata() {
+            let metadata = self.reader.take_metadata();
+            self.copy.iter_mut().for_each(|copy| copy.write(|writer| writer.section(&metadata)));
+            self.state.describe_machine(metadata);
+        }
+        if let Some(copy) = &mut self.copy {
+            self.reader.lay_out();
+            copy.write(|writer| writer.event(&self.reader.current()));
         }
     }
 

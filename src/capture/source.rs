@@ -88,25 +88,23 @@ impl Source {
         u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
     }
 
-    /// The next block, when it is in the buffer and has nothing that needs a second look; to be taken.
+    /// The bytes that were read and not taken.
     #[inline]
-    pub fn ready(&self) -> Option<Block> {
-        let bytes = self.buffer.get(self.start..self.end)?;
-        let [kind, len] = bytes.first_chunk::<8>()?.as_chunks().0 else { return None };
-        let (kind, len) = (u32::from_ne_bytes(*kind), u32::from_ne_bytes(*len) as usize);
-        if !(12..=bounds::EVENT_BLOCK).contains(&len) || !len.is_multiple_of(4) {
-            return None;
-        }
-        let trailer = u32::from_ne_bytes(*bytes.get(..len)?.last_chunk()?);
-        (trailer as usize == len).then(|| Block { kind, body: self.start + 8..self.start + len - 4 })
+    pub fn ready(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Goes on behind a block.
+    /// Where these bytes begin ([`Source::bytes`]).
     #[inline]
-    pub fn take(&mut self, block: &Block) {
-        let end = block.body.end + 4;
-        self.offset += (end - self.start) as u64;
-        self.start = end;
+    pub const fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Takes so many of them.
+    #[inline]
+    pub const fn skip(&mut self, len: usize) {
+        self.offset += len as u64;
+        self.start += len;
     }
 
     /// The next block, or None at the end.
@@ -128,9 +126,8 @@ impl Source {
             return Err(Problem::BlockTrailer { kind, len, trailer });
         }
         let body = self.start + 8..self.start + whole - 4;
-        let block = Block { kind, body };
-        self.take(&block);
-        Ok(Some(block))
+        self.skip(whole);
+        Ok(Some(Block { kind, body }))
     }
 
     /// The bytes of a block's body.

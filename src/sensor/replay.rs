@@ -55,10 +55,7 @@ pub fn run(
     let program = &plan.program;
     loop {
         // State is kept of every event, but only those that rules listen to, and those that end a second, are looked at.
-        let next = replay.next_wanted(|event| {
-            counters.events += 1;
-            program.wants(event.code.0) || event.time >= tick.min(end)
-        });
+        let next = replay.next_wanted(|event| program.wants(event.code) || event.time >= tick.min(end));
         let event = match next {
             Ok(Some(event)) => event,
             Ok(None) => break,
@@ -78,6 +75,7 @@ pub fn run(
         if now > tick {
             // Seconds in which nothing happened are not looked at one by one.
             tick = now + SECOND;
+            counters.events = event.event().num;
             let verdict = monitor.second(&counters, started + Duration::from_nanos(now.saturating_sub(first)));
             let time = EventTime { ns: now, utc_offset };
             result = drops::act(&verdict, &mut writer, time, &mut |line| sender.deliver(line, Priority::Debug, None));
@@ -131,7 +129,7 @@ pub fn run(
     let forms = plan.forms.iter().zip(&matches);
     let fired = forms.filter_map(|(form, count)| form.as_ref().map(|form| (form.name.as_str(), form.priority, *count)));
     let _ = std::io::stdout().write_all(statistics::alerts(fired).as_bytes());
-    log::write(Level::Info, format_args!("statistics: {} events of {} evaluated", counters.events, file.display()));
+    log::write(Level::Info, format_args!("statistics: {} events of {} evaluated", replay.seen(), file.display()));
     report_drop_monitor(monitor.occurrences, monitor.actions_taken);
     result
 }

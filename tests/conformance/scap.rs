@@ -260,7 +260,7 @@ fn threads(case: &Value) -> Result<(), String> {
         for (tid, what) in entries {
             let thread = tid.and_then(|tid| known.by_tid(tid)).ok_or_else(|| format!("no thread {tid:?}"))?;
             let all = serde_json::json!({
-                "tid": thread.tid, "pid": thread.pid, "ptid": thread.ptid, "sid": thread.sid, "pgid": thread.pgid,
+                "tid": thread.tid, "pid": thread.pid(), "ptid": thread.ptid(), "sid": thread.sid, "pgid": thread.pgid,
                 "vtid": thread.vtid, "vpid": thread.vpid, "vpgid": thread.vpgid,
                 "uid": thread.uid, "gid": thread.gid, "loginuid": thread.loginuid, "tty": thread.tty,
                 "comm": text(thread.comm_text()), "name": text(thread.comm_text()),

@@ -94,7 +94,6 @@ pub(super) struct Known {
     exit: bool,
 }
 
-/// By code.
 static KNOWN: LazyLock<Box<[Known]>> = LazyLock::new(|| {
     let of = |(code, schema): (usize, &Schema)| {
         let code = EventCode(code as u16);
@@ -120,10 +119,9 @@ fn row(code: u16, params: usize) -> Option<&'static Row> {
     ROWS[usize::from(from)..usize::from(to)].iter().find(|row| usize::from(row.params) == params)
 }
 
-/// None for a type that is not known.
-#[inline]
-pub(super) fn known(code: u16) -> Option<&'static Known> {
-    KNOWN.get(usize::from(code))
+/// By code.
+pub(super) fn all_known() -> &'static [Known] {
+    &KNOWN
 }
 
 impl Converter {
@@ -162,13 +160,15 @@ impl Converter {
 
     /// Whether an event with so many parameters is one of today's as it is, and changes nothing here.
     #[inline]
-    pub(super) fn passes_by(&self, known: Known, params: usize) -> bool {
+    pub(super) fn passes_by(&self, known: &Known, params: usize) -> bool {
         params >= known.least && (!known.exit || self.enters.is_empty())
     }
 
     /// Whether an event is one of today's as it is.
     fn passes(&mut self, event: &Event<'_>) -> bool {
-        let Some(known) = known(event.code.0).filter(|known| event.len() >= known.least) else { return false };
+        let Some(known) = KNOWN.get(usize::from(event.code.0)).filter(|known| event.len() >= known.least) else {
+            return false;
+        };
         if known.exit {
             self.forget(event);
         }

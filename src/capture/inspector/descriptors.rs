@@ -1,9 +1,9 @@
 //! What events do to descriptors.
 
 use super::columns::Named;
-use super::fd::{Fd, ICMP, RAW, Role, Slot, TCP, UDP, bounded};
+use super::fd::{Fd, ICMP, Opened, RAW, Role, Slot, TCP, UDP, bounded};
 use super::thread::ThreadId;
-use super::{Action, After, Column, Inspector, Subject};
+use super::{Action, Column, Inspector, Subject};
 use crate::capture::event::Event;
 use crate::capture::meta::{Address, FdKind};
 use crate::enrich::users::UNKNOWN;
@@ -94,11 +94,6 @@ impl Inspector {
         let result = named.result();
         match action {
             Action::Open | Action::OpenByHandle => self.opened(event, id, subject),
-            Action::Close if result >= 0 => {
-                if let Some(fd) = named.signed(Column::Fd) {
-                    subject.after = After::CloseFd(fd);
-                }
-            }
             Action::CloseRange if result >= 0 => {
                 let first = named.unsigned(Column::First).unwrap_or(0) as i64;
                 let last = named.unsigned(Column::Last).unwrap_or(0) as i64;
@@ -238,15 +233,15 @@ impl Inspector {
         let given = if std::ptr::eq(name, given) { None } else { Some(path::single_slashes(given, &arena)) };
         let mut fd = self.room.spare();
         if let Some(fd) = Rc::get_mut(&mut fd) {
-            let opened = Fd {
+            let opened = Opened {
+                kind,
                 open_flags: flags,
                 dev: named.unsigned(Column::Dev).unwrap_or(0) as u32,
                 ino: named.unsigned(Column::Ino).unwrap_or(0),
                 upper_layer: layers & open_bit::UPPER_LAYER != 0,
                 lower_layer: layers & open_bit::LOWER_LAYER != 0,
-                ..Fd::of(kind)
             };
-            fd.become_opened(opened, name, given);
+            fd.become_opened(&opened, name, given);
         }
         self.fds_mut(id).set(number, Slot { fd, close_on_exec: u64::from(flags) & O_CLOEXEC != 0 });
         subject.renamed = true;

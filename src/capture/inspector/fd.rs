@@ -52,6 +52,17 @@ pub struct Fd {
     pub lower_layer: bool,
 }
 
+/// What an open tells of a file beside its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    pub kind: FdKind,
+    pub open_flags: u32,
+    pub dev: u32,
+    pub ino: u64,
+    pub upper_layer: bool,
+    pub lower_layer: bool,
+}
+
 pub const TCP: u8 = 1;
 pub const UDP: u8 = 2;
 pub const ICMP: u8 = 3;
@@ -94,16 +105,34 @@ impl Fd {
         fd
     }
 
-    /// Becomes a file that was opened, which has no name yet. `given` is the name as the program gave it, if that is another.
-    pub fn become_opened(&mut self, opened: Fd, name: &[u8], given: Option<&[u8]>) {
-        let mut text = std::mem::take(&mut self.name);
-        text.clear();
-        text.extend_from_slice(name);
-        let given = match given.filter(|given| *given != name) {
-            Some(given) => Given::Other(given.into()),
+    /// Becomes a file that was opened, in the memory it has. `as_given` is the name as the program gave it, if that is another.
+    pub fn become_opened(&mut self, opened: &Opened, text: &[u8], as_given: Option<&[u8]>) {
+        // All there is: nothing is left of what it was.
+        let Fd {
+            kind,
+            name,
+            given,
+            open_flags,
+            dev,
+            ino,
+            source,
+            destination,
+            l4,
+            unix,
+            role,
+            connected,
+            upper_layer,
+            lower_layer,
+        } = self;
+        (*source, *destination, *l4, *unix, *role, *connected) = (None, None, 0, (0, 0), Role::None, false);
+        (*kind, *open_flags, *dev, *ino) = (opened.kind, opened.open_flags, opened.dev, opened.ino);
+        (*upper_layer, *lower_layer) = (opened.upper_layer, opened.lower_layer);
+        name.clear();
+        name.extend_from_slice(text);
+        *given = match as_given.filter(|as_given| *as_given != text) {
+            Some(as_given) => Given::Other(as_given.into()),
             None => Given::Name,
         };
-        *self = Fd { name: text, given, ..opened };
     }
 
     /// Its name as the program gave it, or nothing.

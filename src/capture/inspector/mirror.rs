@@ -87,7 +87,7 @@ impl Inspector {
         let thread = threads.get(id);
         let mut image_id = |image: &Image| told(image, *dictionary, next_image, execs, &mut scratch.argv);
         let exec_id = image_id(&thread.image);
-        let main = if thread.is_main() { thread } else { threads.by_tid(thread.pid).unwrap_or(thread) };
+        let main = if thread.is_main() { thread } else { threads.by_tid(thread.pid()).unwrap_or(thread) };
         scratch.relatives.clear();
         scratch.programs.clear();
         for ancestor in threads.ancestors(id) {
@@ -119,8 +119,8 @@ impl Inspector {
             cap_effective: thread.cap_effective,
             fdlimit: main.fdlimit as u64,
             tid: narrow(thread.tid),
-            pid: narrow(thread.pid),
-            ppid: narrow(thread.ptid),
+            pid: narrow(thread.pid()),
+            ppid: narrow(thread.ptid()),
             pgid: narrow(thread.pgid),
             sid: narrow(thread.sid),
             vtid: narrow(thread.vtid),
@@ -151,8 +151,8 @@ impl Inspector {
         mirror.task.fill(&record, execs, cgroups);
         mirror.task.wide = Some(Ids {
             tid: thread.tid,
-            pid: thread.pid,
-            ppid: thread.ptid,
+            pid: thread.pid(),
+            ppid: thread.ptid(),
             sid: thread.sid,
             pgid: thread.pgid,
             vtid: thread.vtid,
@@ -181,8 +181,8 @@ fn relative(thread: &Thread, exec_id: u64) -> fsn_relative {
     fsn_relative {
         exec_id,
         start: thread.clone_time,
-        pid: narrow(thread.pid),
-        ppid: narrow(thread.ptid),
+        pid: narrow(thread.pid()),
+        ppid: narrow(thread.ptid()),
         vpid: narrow(thread.vpid),
         pgid: narrow(thread.pgid),
         sid: narrow(thread.sid),

@@ -17,7 +17,7 @@ use columns::{Column, Named};
 pub use descriptors::{CapturedTuple, address, tuple};
 
 use super::bounds;
-use super::event::{Event, EventBuf, STATE_ONLY};
+use super::event::{Event, EventBuf, Head, STATE_ONLY};
 use super::meta::{Interface, Machine, Metadata};
 use crate::enrich::runtime::Containers;
 use crate::enrich::users::Users;
@@ -91,7 +91,6 @@ impl Shape {
     const NOTHING: Shape = Shape { action: Action::Nothing, main_fd: None };
 }
 
-/// By event code.
 static SHAPES: LazyLock<Vec<Shape>> = LazyLock::new(|| {
     let action_of = |code: EventCode| {
         let info = code.info();
@@ -203,6 +202,8 @@ pub struct Inspector {
     enters: hashbrown::HashMap<i64, EventBuf>,
     /// When each CPU took up another thread last.
     switches: hashbrown::HashMap<u16, u64>,
+    /// By event code.
+    shapes: &'static [Shape],
     host: Host,
     container_users: hashbrown::HashMap<Vec<u8>, Users>,
     nobody: Users,
@@ -233,6 +234,7 @@ impl Inspector {
             room: Rc::default(),
             enters: hashbrown::HashMap::new(),
             switches: hashbrown::HashMap::new(),
+            shapes: &SHAPES,
             host: Host::new(Users::none(), clock, "", 0),
             container_users: hashbrown::HashMap::new(),
             nobody: Users::none(),
@@ -343,8 +345,8 @@ impl Inspector {
 
     /// Whether an event, which rules see, leaves all that is known as it is: more than half of most captures.
     #[inline]
-    pub fn is_untouched_by(&self, event: &Event<'_>) -> bool {
-        let shape = SHAPES.get(usize::from(event.code.0)).unwrap_or(&Shape::NOTHING);
+    pub fn is_untouched_by(&self, event: &Head) -> bool {
+        let shape = self.shapes.get(usize::from(event.code)).unwrap_or(&Shape::NOTHING);
         shape.action == Action::Nothing
             && event.flags & STATE_ONLY == 0
             && self.host.first_event != 0
@@ -352,10 +354,10 @@ impl Inspector {
     }
 
     /// Changes what an event has changed by the time its call returned.
-    #[inline]
+    #[inline(always)]
     pub fn before(&mut self, event: &Event<'_>) -> Subject {
         self.host.cpu = u32::from(event.cpu);
-        let Shape { action, main_fd } = *SHAPES.get(usize::from(event.code.0)).unwrap_or(&Shape::NOTHING);
+        let Shape { action, main_fd } = *self.shapes.get(usize::from(event.code.0)).unwrap_or(&Shape::NOTHING);
         let hidden = match action {
             Action::User(_) | Action::Group(_) => true,
             // Those of the oldest captures tell nothing that their exits could use; rules see them, as in Falco.
@@ -368,23 +370,27 @@ impl Inspector {
         let thread = self.thread_of(event, action);
         let fd = main_fd.and_then(|main| event.signed(usize::from(main)));
         let mut subject = Subject { thread, fd, hidden, ..Subject::default() };
-        if action != Action::Nothing {
-            self.change(action, event, &mut subject);
+        match (action, thread) {
+            (Action::Nothing, _) => {}
+            // Half of those that change anything.
+            (Action::Memory | Action::Close, None) => {}
+            // Sizes are told whether or not the call succeeded. They are no part of what makes a task another one.
+            (Action::Memory, Some(id)) => processes::set_memory(self.threads.get_mut(id), &Named::new(event)),
+            (Action::Close, Some(_)) => {
+                if let (Some(fd), true) = (fd, Named::new(event).result() >= 0) {
+                    subject.after = After::CloseFd(fd);
+                }
+            }
+            _ => self.change(action, event, &mut subject),
         }
         subject
     }
 
+    /// What [`Inspector::before`] does not do itself.
     fn change(&mut self, action: Action, event: &Event<'_>, subject: &mut Subject) {
         let thread = subject.thread;
         match action {
-            Action::Nothing => {}
             Action::Enter => self.entered(event),
-            // Sizes are told whether or not the call succeeded. They are no part of what makes a task another one.
-            Action::Memory => {
-                if let Some(id) = thread {
-                    processes::set_memory(self.threads.get_mut(id), &Named::new(event));
-                }
-            }
             Action::Clone | Action::Exec | Action::Exit => self.process(action, event, subject),
             Action::User(added) => self.user(event, added),
             Action::Group(added) => self.group(event, added),
@@ -538,9 +544,9 @@ impl Inspector {
 
     fn count_threads(&mut self) {
         let mut counts = hashbrown::HashMap::new();
-        self.threads.iter().for_each(|t| *counts.entry(t.pid).or_insert(0u32) += 1);
+        self.threads.iter().for_each(|t| *counts.entry(t.pid()).or_insert(0u32) += 1);
         self.threads.iter_mut().filter(|t| t.is_main()).for_each(|t| {
-            t.threads = counts.get(&t.pid).copied().unwrap_or(1);
+            t.threads = counts.get(&t.pid()).copied().unwrap_or(1);
         });
     }
 }

@@ -105,18 +105,18 @@ impl Inspector {
         child.flags = flags;
         child.clone_time = event.time;
         if flags & CLONE_THREAD != 0 {
-            child.pid = maker.pid;
+            child.born_in(maker.pid());
             child.vpid = maker.vpid;
-            child.ptid = maker.ptid;
+            child.born_to(maker.ptid());
             child.clone_time = event.time;
         } else if flags & CLONE_PARENT != 0 {
-            child.ptid = maker.ptid;
+            child.born_to(maker.ptid());
         }
         child
     }
 
     fn adopt(&mut self, mut child: Thread, maker: ThreadId, flags: u32) {
-        let pid = child.pid;
+        let pid = child.pid();
         if flags & CLONE_THREAD == 0 {
             let owner = self.threads.owner_of_fds(maker);
             // Also when it is shared in the kernel (CLONE_FILES): each has what there was.
@@ -174,15 +174,18 @@ impl Inspector {
         }
         let asked = enter.and_then(|enter| self.asked_to_run(&enter, id));
         let maker = named.signed(Column::Ptid).filter(|tid| self.threads.find(*tid).is_some());
+        let is_unknown = self.threads.get(id).unknown;
+        // Nothing else tells who made it; one that is not known is no parent.
+        if let Some(maker) = maker.filter(|_| is_unknown) {
+            self.threads.set_parent(id, maker);
+        }
+        self.threads.set_process(id, pid);
         let thread = self.threads.get_mut(id);
         let old = thread.image.clone();
-        if thread.unknown {
+        if is_unknown {
             thread.cwd = Rc::from(*b"");
-            // Nothing else tells who made it; one that is not known is no parent.
-            thread.ptid = maker.unwrap_or(thread.ptid);
         }
         thread.unknown = false;
-        thread.pid = pid;
         if let Some(comm) = named.text(Column::Comm) {
             thread.comm = comm_of(comm);
         }
@@ -235,7 +238,7 @@ impl Inspector {
         set(&mut thread.cap_permitted, Column::CapPermitted);
         set(&mut thread.cap_effective, Column::CapEffective);
         if thread.vtid < 0 {
-            (thread.vtid, thread.vpid) = (thread.tid, thread.pid);
+            (thread.vtid, thread.vpid) = (thread.tid, thread.pid());
         }
         FdsMut { table: &mut thread.fds, room: &self.room }.retain(|_, slot| !slot.close_on_exec);
         thread.threads = 1;
@@ -246,21 +249,31 @@ impl Inspector {
 
     /// Ends the threads of a process but its first; the first gets what `caller` has when they are not the same.
     fn end_threads_of(&mut self, pid: i64, caller: ThreadId) {
-        let others: Vec<i64> = self.threads.iter().filter(|t| t.pid == pid && t.tid != pid).map(|t| t.tid).collect();
+        let of_process = self.threads.of_process(pid).map(|id| self.threads.get(id).tid);
+        let others: Vec<i64> = of_process.filter(|tid| *tid != pid).collect();
         let caller_tid = self.threads.get(caller).tid;
         for tid in others.into_iter().filter(|tid| *tid != caller_tid || *tid != pid) {
             if let Some(id) = self.threads.find(tid) {
                 self.threads.remove(id);
-                self.give_children(tid, pid, pid);
+                let orphans = self.orphans(tid, pid);
+                self.give(orphans, pid);
             }
         }
     }
 
-    /// Gives the children of a thread that is gone, but for those of its process, another parent.
-    fn give_children(&mut self, tid: i64, pid: i64, reaper: i64) {
-        for child in self.threads.iter_mut().filter(|t| t.ptid == tid && !t.dead && t.pid != pid) {
-            child.ptid = reaper;
-            child.touch();
+    /// The children of a thread that is gone, but for those of its process.
+    fn orphans(&self, tid: i64, pid: i64) -> Vec<ThreadId> {
+        let is_left = |id: &ThreadId| {
+            let child = self.threads.get(*id);
+            !child.dead && child.pid() != pid
+        };
+        self.threads.children(tid).filter(is_left).collect()
+    }
+
+    fn give(&mut self, orphans: Vec<ThreadId>, parent: i64) {
+        for child in orphans {
+            self.threads.set_parent(child, parent);
+            self.threads.get_mut(child).touch();
         }
     }
 
@@ -269,14 +282,15 @@ impl Inspector {
         let reaper = Named::new(event).signed(Column::ReaperTid).unwrap_or(0);
         let thread = self.threads.get_mut(id);
         thread.dead = true;
-        let (tid, pid, is_main) = (thread.tid, thread.pid, thread.is_main());
+        let (tid, pid, is_main) = (thread.tid, thread.pid(), thread.is_main());
         if let Some(main) = if is_main { Some(id) } else { self.threads.find(pid) } {
             let main = self.threads.get_mut(main);
             main.threads = main.threads.saturating_sub(1);
         }
-        if self.threads.iter().any(|t| t.ptid == tid && !t.dead && t.pid != pid) {
+        let orphans = self.orphans(tid, pid);
+        if !orphans.is_empty() {
             let reaper = if reaper > 0 { reaper } else { self.reaper_of(id) };
-            self.give_children(tid, pid, reaper);
+            self.give(orphans, reaper);
             self.lineage_seq += 1;
         }
         subject.after = After::RemoveThread;
@@ -285,7 +299,8 @@ impl Inspector {
     /// Who gets the children of a thread that ends, where the recorder does not say.
     fn reaper_of(&self, id: ThreadId) -> i64 {
         let thread = self.threads.get(id);
-        let sibling = self.threads.iter().find(|t| t.pid == thread.pid && t.tid != thread.tid && !t.dead);
+        let of_process = self.threads.of_process(thread.pid()).map(|id| self.threads.get(id));
+        let sibling = of_process.into_iter().find(|t| t.tid != thread.tid && !t.dead);
         if let Some(sibling) = sibling {
             return sibling.tid;
         }
@@ -295,7 +310,7 @@ impl Inspector {
     /// Removes a thread that has ended; the first of a process stays while it has others.
     pub(super) fn remove_thread(&mut self, id: ThreadId) {
         let thread = self.threads.get(id);
-        let (tid, pid) = (thread.tid, thread.pid);
+        let (tid, pid) = (thread.tid, thread.pid());
         if thread.is_main() && thread.threads > 0 {
             return;
         }
@@ -448,8 +463,11 @@ fn fill(thread: &mut Thread, named: &Named<'_>) {
 /// Numbers that only the thread's own event has.
 fn set_ids(thread: &mut Thread, named: &Named<'_>) {
     let set = |to: &mut i64, c| *to = named.signed(c).filter(|n| *n >= 0).unwrap_or(*to);
-    set(&mut thread.pid, Column::Pid);
-    set(&mut thread.ptid, Column::Ptid);
+    let (mut pid, mut ptid) = (thread.pid(), thread.ptid());
+    set(&mut pid, Column::Pid);
+    set(&mut ptid, Column::Ptid);
+    thread.born_in(pid);
+    thread.born_to(ptid);
     set(&mut thread.vtid, Column::Vtid);
     set(&mut thread.vpid, Column::Vpid);
     if let Some(start) = named.unsigned(Column::PidnsInitStart) {

@@ -49,8 +49,10 @@ pub struct Image {
 #[derive(Debug)]
 pub struct Thread {
     pub tid: i64,
-    pub pid: i64,
-    pub ptid: i64,
+    /// See [`Threads::set_process`].
+    pid: i64,
+    /// See [`Threads::set_parent`].
+    ptid: i64,
     pub sid: i64,
     pub pgid: i64,
     pub vtid: i64,
@@ -285,6 +287,26 @@ impl Thread {
         self.tid == self.pid
     }
 
+    /// The tid of the first thread of its process.
+    pub const fn pid(&self) -> i64 {
+        self.pid
+    }
+
+    /// Says what its process is, before it is in a table.
+    pub const fn born_in(&mut self, pid: i64) {
+        self.pid = pid;
+    }
+
+    /// The tid of its parent.
+    pub const fn ptid(&self) -> i64 {
+        self.ptid
+    }
+
+    /// Says who its parent is, before it is in a table.
+    pub const fn born_to(&mut self, ptid: i64) {
+        self.ptid = ptid;
+    }
+
     /// Whether its number is another in its own pid namespace.
     pub const fn in_pid_namespace(&self) -> bool {
         self.tid != self.vtid || self.pid != self.vpid
@@ -309,10 +331,15 @@ pub fn without_slash(path: &[u8]) -> &[u8] {
 #[derive(Debug, Default)]
 pub struct Threads {
     slab: Vec<Option<Thread>>,
+    /// By place, what is looked for when a thread ends or executes a program: the parent's tid, and the process.
+    parents: Vec<i64>,
+    processes: Vec<i64>,
     free: Vec<u32>,
     by_tid: HashMap<i64, ThreadId>,
     /// Who was found last: the next event is often of the same thread.
     found: Cell<Option<(i64, ThreadId)>>,
+    /// Whose descriptors were asked for last.
+    owner: Cell<Option<(i64, ThreadId)>>,
     /// Threads that were not kept because the table was full.
     pub refused: u64,
     /// What was seen of threads that are gone: the memory serves those to come.
@@ -328,6 +355,7 @@ impl Threads {
         }
     }
 
+    #[inline(never)]
     fn look_up(&self, tid: i64) -> Option<ThreadId> {
         let id = *self.by_tid.get(&tid)?;
         self.found.set(Some((tid, id)));
@@ -341,6 +369,39 @@ impl Threads {
 
     pub fn get_mut(&mut self, id: ThreadId) -> &mut Thread {
         self.slab[id.0 as usize].as_mut().unwrap_or_else(|| unreachable!("a thread that was removed"))
+    }
+
+    /// Gives a thread another parent.
+    pub fn set_parent(&mut self, id: ThreadId, ptid: i64) {
+        self.get_mut(id).ptid = ptid;
+        self.parents[id.0 as usize] = ptid;
+    }
+
+    /// Gives a thread another process.
+    pub fn set_process(&mut self, id: ThreadId, pid: i64) {
+        self.get_mut(id).pid = pid;
+        self.processes[id.0 as usize] = pid;
+    }
+
+    /// The threads whose parent has this tid.
+    pub fn children(&self, tid: i64) -> impl Iterator<Item = ThreadId> {
+        self.places_of(&self.parents, tid)
+    }
+
+    /// The threads of a process.
+    pub fn of_process(&self, pid: i64) -> impl Iterator<Item = ThreadId> {
+        self.places_of(&self.processes, pid)
+    }
+
+    fn places_of<'t>(&'t self, numbers: &'t [i64], wanted: i64) -> impl Iterator<Item = ThreadId> + 't {
+        const FEW: usize = 16;
+        // Most have none of them, which is seen without looking at one after the other.
+        let has = move |few: &[i64]| few.iter().fold(false, |any, number| any | (*number == wanted));
+        let some = (0..).zip(numbers.chunks(FEW)).filter(move |(_, few)| has(few));
+        let places = some.flat_map(move |(at, few)| {
+            (at * FEW as u32..).zip(few).filter(move |(_, number)| **number == wanted).map(|(place, _)| ThreadId(place))
+        });
+        places.filter(|id| self.slab[id.0 as usize].is_some())
     }
 
     pub fn by_tid(&self, tid: i64) -> Option<&Thread> {
@@ -357,14 +418,18 @@ impl Threads {
             self.refused += 1;
             return None;
         }
-        let tid = thread.tid;
+        let (tid, pid, ptid) = (thread.tid, thread.pid, thread.ptid);
         let id = match self.free.pop() {
             Some(place) => {
                 self.slab[place as usize] = Some(thread);
+                self.parents[place as usize] = ptid;
+                self.processes[place as usize] = pid;
                 ThreadId(place)
             }
             None => {
                 self.slab.push(Some(thread));
+                self.parents.push(ptid);
+                self.processes.push(pid);
                 ThreadId(self.slab.len() as u32 - 1)
             }
         };
@@ -379,6 +444,7 @@ impl Threads {
                 self.spare.push(std::mem::take(&mut thread.mirror.task));
             }
             self.found.set(None);
+            self.owner.set(None);
             self.free.push(id.0);
         }
     }
@@ -412,9 +478,22 @@ impl Threads {
     }
 
     /// The thread whose table of descriptors a thread uses: the first of its process.
+    #[inline]
     pub fn owner_of_fds(&self, id: ThreadId) -> ThreadId {
         let thread = self.get(id);
-        if thread.is_main() { id } else { self.find(thread.pid).unwrap_or(id) }
+        if thread.is_main() {
+            return id;
+        }
+        match self.owner.get() {
+            Some((pid, owner)) if pid == thread.pid => owner,
+            _ => self.look_up_owner(thread.pid).unwrap_or(id),
+        }
+    }
+
+    fn look_up_owner(&self, pid: i64) -> Option<ThreadId> {
+        let owner = *self.by_tid.get(&pid)?;
+        self.owner.set(Some((pid, owner)));
+        Some(owner)
     }
 
     /// The ancestors, parent first, until one is not known or seen before.
@@ -440,3 +519,39 @@ const SPARE: usize = 64;
 
 /// Ancestors that are looked at: more are a circle, or as good as one.
 const MAX_ANCESTORS: usize = crate::driver::abi::FSN_LINEAGE_MAX as usize;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What is found by parent and by process is what looking at each thread finds.
+        #[test]
+        fn threads_are_found_by_what_they_say(steps in prop::collection::vec((0..5u8, 0..6i64, 0..6i64), 1..60)) {
+            let mut threads = Threads::default();
+            for (what, tid, number) in steps {
+                match (what, threads.find(tid)) {
+                    (0 | 1, None) => {
+                        let mut thread = Thread::unknown(tid);
+                        thread.born_in(number);
+                        thread.born_to(5 - number);
+                        threads.insert(thread);
+                    }
+                    (2, Some(id)) => threads.remove(id),
+                    (3, Some(id)) => threads.set_parent(id, number),
+                    (4, Some(id)) => threads.set_process(id, number),
+                    _ => {}
+                }
+                for number in 0..6 {
+                    let tids = |ids: Vec<ThreadId>| ids.into_iter().map(|id| threads.get(id).tid).collect::<Vec<_>>();
+                    let having = |of: fn(&Thread) -> i64| -> Vec<i64> {
+                        threads.iter().filter(|thread| of(thread) == number).map(|thread| thread.tid).collect()
+                    };
+                    prop_assert_eq!(tids(threads.children(number).collect()), having(Thread::ptid));
+                    prop_assert_eq!(tids(threads.of_process(number).collect()), having(Thread::pid));
+                }
+            }
+        }
+    }
+}
