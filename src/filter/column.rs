@@ -9,6 +9,7 @@
 
 use super::literal::{Literal, Net};
 use super::pathprefix::PathTree;
+use super::posix;
 use super::predicate::{Check, PredicateId, RightKey, Table, Term, TermId};
 use super::program::check;
 use super::test::{Test, TestKind, is_clean, number_bits};
@@ -133,14 +134,12 @@ thread_local! {
 impl Regexes {
     /// None when the automaton would be too large: then its members are asked one by one.
     fn new(members: &[(PredicateId, &str)]) -> Option<Regexes> {
-        let config = meta::Config::new()
+        let config = posix::config()
             .match_kind(regex_automata::MatchKind::All)
-            .utf8_empty(false)
             .nfa_size_limit(Some(8 << 20))
             .hybrid_cache_capacity(1 << 20);
-        let syntax = regex_automata::util::syntax::Config::new().multi_line(true).utf8(false);
         let patterns: Vec<&str> = members.iter().map(|(_, pattern)| *pattern).collect();
-        let automaton = meta::Builder::new().configure(config).syntax(syntax).build_many(&patterns).ok()?;
+        let automaton = meta::Builder::new().configure(config).syntax(posix::syntax()).build_many(&patterns).ok()?;
         Some(Regexes { automaton, ids: members.iter().map(|(id, _)| *id).collect() })
     }
 
@@ -278,7 +277,7 @@ impl Column {
                 }
                 Some((Kind::Regex, test)) => {
                     let TestKind::Regex(regex) = &test.kind else { continue };
-                    regexes.push((id, regex.as_str()));
+                    regexes.push((id, regex.translated()));
                 }
                 Some((_, test)) => column.put(id, test, &table.predicate(id).key.right),
             }

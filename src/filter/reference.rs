@@ -213,7 +213,7 @@ fn bytes(op: Op, s: &[u8], text: &[u8]) -> bool {
         Op::EndsWith => s.ends_with(text),
         Op::Glob => glob(text, s),
         Op::IGlob => glob(&lower(text), &lower(s)),
-        Op::Regex => super::posix::compile(&String::from_utf8_lossy(text))
+        Op::Regex => super::posix::Pattern::new(&String::from_utf8_lossy(text))
             .is_ok_and(|r| r.is_match(String::from_utf8_lossy(s).replace(char::is_control, "\u{fffd}").as_bytes())),
         Op::PMatch => {
             let parts = |p: &[u8]| -> Vec<Vec<u8>> {
