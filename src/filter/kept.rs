@@ -23,7 +23,7 @@ const NODES: usize = 1 << 18;
 /// States of tasks whose answers are at hand for another plan: a task's first events of each type come soon after one another.
 const RECENT: usize = 32;
 /// Parts of tasks whose answers are at hand, of each column; a new one takes the place of an old one.
-const PARTS: usize = 256;
+const PARTS: usize = 1024;
 /// Longer values are not remembered.
 const VALUE_BYTES: usize = 1024;
 

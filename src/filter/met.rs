@@ -8,11 +8,11 @@
 use crate::event::value::{HEAD, REST, Said, Versioned};
 
 /// An event has one set, and any of its ways.
-const SETS: usize = 128;
+const SETS: usize = 256;
 const WAYS: usize = 8;
 /// Bits that tell what came once, and how many are set before they are forgotten.
-const ONCE: usize = 1 << 14;
-const MOST: u32 = 1 << 11;
+const ONCE: usize = 1 << 15;
+const MOST: u32 = 1 << 12;
 
 #[derive(Clone, Copy)]
 struct Place {
