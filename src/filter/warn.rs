@@ -70,17 +70,19 @@ pub fn compile_warnings(expr: &Expr, scheme: &dyn Scheme) -> Vec<FilterWarning> 
         let Expr::Compare { op, right, .. } = node else { return };
         for value in right.literals() {
             let mut warn = |kind, message| out.push(FilterWarning { kind, pos: right.pos(), message });
-            let shown = String::from_utf8_lossy(value);
+            let shown = || String::from_utf8_lossy(value);
             if *op == Op::Regex && is_plain_regex(value) {
                 warn(
                     WarningKind::PlainRegex,
                     format!(
-                        "regular expression '{shown}' has no special characters: \
-                         'contains', 'startswith', 'endswith' or 'glob' would do the same and cost less"
+                        "regular expression '{}' has no special characters: \
+                         'contains', 'startswith', 'endswith' or 'glob' would do the same and cost less",
+                        shown()
                     ),
                 );
             }
             if let Some(kind) = looks_like(value, scheme) {
+                let shown = shown();
                 let (what, instead) = match kind {
                     WarningKind::FieldAsConstant => ("field", format!("write val({shown}) to compare with it")),
                     _ => ("field transformer", "write it without quotes and blanks to apply it".to_owned()),
