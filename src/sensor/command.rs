@@ -2,6 +2,7 @@
 
 use super::config::{self, Config};
 use super::log::{self, Level};
+use super::memory;
 use super::options::{self, Options, Tool};
 use super::plan;
 use super::prepare::{self, Prepared};
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 /// The program.
 pub fn main() -> ExitCode {
+    memory::be_modest();
     let options = match options::parse(std::env::args_os()) {
         Ok(options) => options,
         Err(error) => {
@@ -114,6 +116,9 @@ fn act(options: &Options) -> Result<(), String> {
         return print(&listing::support(&loaded.tree, &files));
     }
     let prepared = prepare::prepare(options, loaded.config, &rules)?;
+    drop(rules);
+    drop(loaded.tree);
+    memory::give_back();
     let capture = options.replay.clone().or(prepared.config.replay.clone());
     if capture.is_none() {
         prepare::announce(&prepared.plan);

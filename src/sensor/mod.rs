@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod interval;
 pub mod listing;
 pub mod log;
+mod memory;
 pub mod metric_name;
 pub mod metrics;
 pub mod notify;

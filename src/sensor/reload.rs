@@ -20,6 +20,7 @@ use super::config::Config;
 use super::control::Control;
 use super::fleet::Fleet;
 use super::log::{self, Level};
+use super::memory;
 use super::plan::Plan;
 use super::prepare::{self, Prepared};
 use super::record::Recorder;
@@ -85,6 +86,7 @@ impl Control<'_> {
                     self.replace(opened)?;
                     self.tell_conditions()?;
                     self.telemetry.state().reloads[0] += 1;
+                    memory::give_back();
                     let took = started.elapsed().as_millis();
                     log::write(Level::Info, format_args!("reloaded in {took} ms: {what}"));
                     return Ok(());
@@ -94,6 +96,7 @@ impl Control<'_> {
             Err(error) => error,
         };
         statics::set(fields);
+        memory::give_back();
         self.telemetry.state().reloads[1] += 1;
         log::write(Level::Error, format_args!("not reloaded, what ran before goes on: {refused}"));
         let message = format!("{}: {refused}", internal::RELOAD);
