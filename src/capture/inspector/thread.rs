@@ -355,6 +355,7 @@ impl Threads {
         }
     }
 
+    /// Not where it is asked for: in the loop that passes events over it takes the registers of what is asked of each.
     #[inline(never)]
     fn look_up(&self, tid: i64) -> Option<ThreadId> {
         let id = *self.by_tid.get(&tid)?;
