@@ -37,14 +37,9 @@ struct Form {
 }
 
 impl Kind {
-    #[inline]
     const fn of(number: u32) -> Kind {
         const fn event(flags: bool, counted: bool, large: bool) -> Kind {
             Kind::Event(Form { flags, counted, large })
-        }
-        // Nearly all there are.
-        if number == block::EVENT {
-            return event(false, true, false);
         }
         match number {
             SECTION => Kind::Section,
@@ -66,6 +61,7 @@ impl Kind {
             block::USERS => Kind::Users(2),
             0x204 | 0x8010_abcd => event(false, false, false),
             0x208 => event(true, false, false),
+            block::EVENT => event(false, true, false),
             block::EVENT_WITH_FLAGS => event(true, true, false),
             block::LARGE_EVENT => event(false, true, true),
             block::LARGE_EVENT_WITH_FLAGS => event(true, true, true),

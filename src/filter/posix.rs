@@ -54,7 +54,7 @@ pub fn syntax() -> syntax::Config {
     syntax::Config::new().multi_line(true).utf8(false)
 }
 
-/// Patterns that were compiled: whoever loads rules asks for each several times, and that takes longer than all the rest.
+/// Patterns that were compiled: whoever loads rules asks for each several times.
 #[derive(Clone, Debug, Default)]
 pub struct Patterns(Arc<Mutex<HashMap<String, Pattern>>>);
 

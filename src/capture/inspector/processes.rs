@@ -299,8 +299,8 @@ impl Inspector {
     /// Who gets the children of a thread that ends, where the recorder does not say.
     fn reaper_of(&self, id: ThreadId) -> i64 {
         let thread = self.threads.get(id);
-        let of_process = self.threads.of_process(thread.pid()).map(|id| self.threads.get(id));
-        let sibling = of_process.into_iter().find(|t| t.tid != thread.tid && !t.dead);
+        let mut of_process = self.threads.of_process(thread.pid()).map(|id| self.threads.get(id));
+        let sibling = of_process.find(|t| t.tid != thread.tid && !t.dead);
         if let Some(sibling) = sibling {
             return sibling.tid;
         }
