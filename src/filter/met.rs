@@ -2,10 +2,14 @@
 //!
 //! A host does the same things over and over: the same libraries are loaded by the same kinds of process. Where all that
 //! was asked of an event follows from what it says of itself, the next one that says the same, in a task for which the same
-//! of the rules is left, has the same answer. What was said is kept whole and compared whole: nobody can make an event pass for another. Invariant: nothing here
-//! changes what an event matches, so all of it may be forgotten at any time.
+//! of the rules is left, has the same answer.
+//!
+//! Of what was said a fingerprint of 128 bits is kept, made with keys that are drawn at random when the program starts and that nobody learns: one event
+//! passes for another that is kept with a probability of 2^-64, whatever both say ([`Keys::print`]). Kept whole they took
+//! most of a processor's second cache. Invariant: nothing here changes what an event matches, so all of it may be forgotten at any time.
 
 use crate::event::value::{HEAD, REST, Said, Versioned};
+use std::hash::{BuildHasher, RandomState};
 
 /// An event has one set, and any of its ways.
 const SETS: usize = 256;
@@ -14,18 +18,23 @@ const WAYS: usize = 8;
 const ONCE: usize = 1 << 15;
 const MOST: u32 = 1 << 12;
 
+/// What is kept of an event.
 #[derive(Clone, Copy)]
+#[repr(align(32))]
 struct Place {
-    residual: u32,
-    /// Words of `rest`; nothing is kept here when it is [`EMPTY`].
-    len: u32,
-    task: Option<Versioned>,
-    /// The bits that count, the others 0.
-    head: [u64; HEAD],
-    rest: [u64; REST],
+    print: u128,
+    /// [`ANY`] where it is not bound to one.
+    task: Versioned,
 }
 
-const EMPTY: u32 = u32::MAX;
+/// No state of a task has this stamp.
+const ANY: Versioned = Versioned { place: 0, stamp: 0, facts: 0 };
+
+/// Pairs of words that a print is made of: those of the head, which has one more word, and those of the rest.
+const PAIRS: usize = (1 + HEAD + REST) / 2;
+
+/// What prints are made with.
+struct Keys([[u64; 2]; PAIRS]);
 
 #[derive(Clone, Copy, Default)]
 struct Set {
@@ -41,23 +50,24 @@ struct Lot(u64);
 pub struct Met {
     epoch: u32,
     /// None until something is kept.
-    store: Option<Store>,
+    store: Option<Box<Store>>,
 }
 
 struct Store {
-    sets: Box<[Set; SETS]>,
-    places: Box<[[Place; WAYS]; SETS]>,
+    keys: Keys,
+    sets: [Set; SETS],
+    places: [[Place; WAYS]; SETS],
     once: Once,
     lot: Lot,
 }
 
 /// What came once, and lately. It may take another event for one that came, which is then kept too early.
 struct Once {
-    bits: Box<[u64; ONCE / 64]>,
+    bits: [u64; ONCE / 64],
     set: u32,
 }
 
-/// Where a hash says that an event is.
+/// Where a print says that an event is.
 #[derive(Clone, Copy)]
 struct Whereabouts {
     set: usize,
@@ -74,11 +84,13 @@ impl Met {
         if said.rest.len() > REST {
             return false;
         }
-        let head = said.counting();
-        let at = Whereabouts::of(hash(residual, &head, said.rest));
+        let print = store.keys.print(residual, said);
+        let at = Whereabouts::of(print);
+        let bound = |kept: Versioned| kept.stamp == 0 || task == Some(kept);
         let mut ways = store.sets[at.set].having(at.tag);
         while ways != 0 {
-            if store.places[at.set][ways.trailing_zeros() as usize / 8 % WAYS].is(residual, &head, said.rest, task) {
+            let place = &store.places[at.set][ways.trailing_zeros() as usize / 8 % WAYS];
+            if place.print == print && bound(place.task) {
                 return true;
             }
             ways &= ways - 1;
@@ -97,34 +109,32 @@ impl Met {
         if fresh {
             store.clear();
         }
-        let head = said.counting();
-        let at = Whereabouts::of(hash(residual, &head, said.rest));
+        let print = store.keys.print(residual, said);
+        let at = Whereabouts::of(print);
         if !store.once.had(at.once) {
             return;
         }
         let way = store.sets[at.set].take(at.tag, &mut store.lot);
-        let place = &mut store.places[at.set][way];
-        (place.residual, place.len, place.task) = (residual, said.rest.len() as u32, said.task);
-        place.head = head;
-        place.rest[..said.rest.len()].copy_from_slice(said.rest);
+        store.places[at.set][way] = Place { print, task: said.task.unwrap_or(ANY) };
     }
 }
 
 impl Store {
-    fn new() -> Store {
-        // By way of a vector: it is too large for the stack.
-        fn boxed<T: Clone, const N: usize>(value: T) -> Box<[T; N]> {
-            vec![value; N].into_boxed_slice().try_into().unwrap_or_else(|_| unreachable!("as long as it says"))
-        }
-        let empty = Place { residual: 0, len: EMPTY, task: None, head: [0; HEAD], rest: [0; REST] };
-        let once = Once { bits: boxed(0), set: 0 };
-        Store { sets: boxed(Set::default()), places: boxed([empty; WAYS]), once, lot: Lot(0) }
+    fn new() -> Box<Store> {
+        let place = Place { print: 0, task: ANY };
+        Box::new(Store {
+            keys: Keys::drawn(),
+            sets: [Set::default(); SETS],
+            places: [[place; WAYS]; SETS],
+            once: Once { bits: [0; ONCE / 64], set: 0 },
+            lot: Lot(0),
+        })
     }
 
     fn clear(&mut self) {
+        // A place is not looked at where its set has no tag for it.
         self.sets.fill(Set::default());
         self.once.clear();
-        self.places.as_flattened_mut().iter_mut().for_each(|place| place.len = EMPTY);
     }
 }
 
@@ -177,60 +187,49 @@ impl Lot {
 }
 
 impl Whereabouts {
-    fn of(hash: u64) -> Whereabouts {
+    fn of(print: u128) -> Whereabouts {
+        // The highest bits of the product follow from all of the print.
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let hash = (print as u64 ^ (print >> 64) as u64).wrapping_mul(ODD);
         Whereabouts {
-            set: hash as usize % SETS,
+            set: (hash >> 56) as usize % SETS,
             // 0 says that nothing is kept.
-            tag: ((hash >> 56) as u8).max(1),
-            once: (hash >> 16) as usize % ONCE,
+            tag: ((hash >> 48) as u8).max(1),
+            once: (hash >> 33) as usize % ONCE,
         }
     }
 }
 
-/// Tells apart what is said. That is compared whole all the same: it need not be a hash that nobody can foresee. Words are
-/// multiplied by twos, as wyhash does it, in two lanes, because each step waits for the one before it.
-#[inline]
-fn hash(residual: u32, head: &[u64; HEAD], rest: &[u64]) -> u64 {
-    // Digits of pi.
-    const KEYS: [u64; 3] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0];
-    let folded = |a: u64, b: u64| {
-        let product = u128::from(a) * u128::from(b);
-        product as u64 ^ (product >> 64) as u64
-    };
-    let mut lanes = [head[8] ^ KEYS[2], u64::from(residual)];
-    let mut take = |lane: usize, a: u64, b: u64| lanes[lane] = folded(a ^ KEYS[lane], b ^ lanes[lane]);
-    for at in [0, 4] {
-        take(0, head[at], head[at + 1]);
-        take(1, head[at + 2], head[at + 3]);
+impl Keys {
+    fn drawn() -> Keys {
+        let random = RandomState::new();
+        Keys(std::array::from_fn(|at| [0, 1].map(|side| random.hash_one((at, side)))))
     }
-    let (fours, others) = rest.as_chunks::<4>();
-    for [a, b, c, d] in fours {
-        take(0, *a, *b);
-        take(1, *c, *d);
-    }
-    let (two, one) = others.as_chunks::<2>();
-    if let [[a, b]] = two {
-        take(0, *a, *b);
-    }
-    if let [word] = one {
-        take(1, *word, KEYS[2]);
-    }
-    folded(lanes[0] ^ KEYS[0], lanes[1] ^ KEYS[1])
-}
 
-impl Place {
-    /// Whether this is kept here. Which bits of a head count follows from those that do: what is equal was masked alike.
+    /// A print of what is said and of the rules that are left: NH, the universal hash of UMAC (RFC 4418), with words of 64 bits.
+    /// Two words are added to two of the key and multiplied, and the products are added up. Two contents that differ have the
+    /// same sum with one key in 2^64. How many words there are is one of them, so a content is none that begins like it.
     #[inline]
-    fn is(&self, residual: u32, head: &[u64; HEAD], rest: &[u64], task: Option<Versioned>) -> bool {
-        // Words that differ are rare where the hash is the same, so all are looked at without asking in between.
-        let differing = (0..HEAD).fold(0, |bits, at| bits | (self.head[at] ^ head[at]));
-        // What is said tells whether it is bound to a task.
-        let bound = |kept: Versioned| task == Some(kept);
-        self.residual == residual
-            && differing == 0
-            && self.len as usize == rest.len()
-            && self.rest.get(..rest.len()) == Some(rest)
-            && self.task.is_none_or(bound)
+    fn print(&self, residual: u32, said: &Said<'_>) -> u128 {
+        let product = |words: [u64; 2], keys: &[u64; 2]| {
+            let [a, b] = std::array::from_fn(|side| u128::from(words[side].wrapping_add(keys[side])));
+            a * b
+        };
+        let (head_keys, rest_keys) =
+            self.0.split_first_chunk::<{ HEAD.div_ceil(2) }>().unwrap_or_else(|| unreachable!("there are more"));
+        let [first, head @ ..] = said.counting();
+        let mut sum = product([u64::from(residual) | (said.rest.len() as u64) << 32, first], &head_keys[0]);
+        for (words, keys) in head.as_chunks().0.iter().zip(&head_keys[1..]) {
+            sum = sum.wrapping_add(product(*words, keys));
+        }
+        let (pairs, last) = said.rest.as_chunks();
+        for (words, keys) in pairs.iter().zip(rest_keys) {
+            sum = sum.wrapping_add(product(*words, keys));
+        }
+        if let ([word], Some(keys)) = (last, rest_keys.get(pairs.len())) {
+            sum = sum.wrapping_add(product([*word, 0], keys));
+        }
+        sum
     }
 }
 
@@ -323,10 +322,14 @@ mod tests {
 
     #[test]
     fn of_more_than_a_set_has_ways_that_come_in_turn_most_are_known() {
-        let mut met = Met::default();
+        let mut met = Met { epoch: 1, store: Some(Store::new()) };
         let head = [0; HEAD];
-        let same_set: Vec<[u64; 1]> =
-            (0..).map(|n| [n]).filter(|rest| Whereabouts::of(hash(1, &head, rest)).set == 5).take(9).collect();
+        let keys = &met.store.as_ref().unwrap().keys;
+        let same_set: Vec<[u64; 1]> = (0..)
+            .map(|n| [n])
+            .filter(|rest| Whereabouts::of(keys.print(1, &said(&head, rest))).set == 5)
+            .take(9)
+            .collect();
         let mut turn = || same_set.iter().filter(|rest| meet(&mut met, 1, 1, &said(&head, &rest[..]))).count();
         let known: usize = (0..100).map(|_| turn()).sum();
         assert!(known > 600, "{known} of 900");
@@ -355,15 +358,15 @@ mod tests {
 
     /// Words that differ little, or in two places at once, seldom share a set and a tag.
     #[test]
-    fn what_differs_in_a_bit_is_told_apart_by_the_hash() {
-        let head = [3; HEAD];
+    fn what_differs_in_a_bit_is_told_apart_by_the_print() {
+        let (head, keys) = ([3; HEAD], Keys::drawn());
         let mut seen = std::collections::HashSet::new();
         let mut same = 0;
         for (a, b) in (0..20 * 64).map(|a| (a, 0)).chain((1..64).flat_map(|a| (64..20 * 64).map(move |b| (a, b)))) {
             let mut rest = [0x6c69_622f_7273_752f; 20];
             rest[a / 64] ^= 1 << (a % 64);
             rest[b / 64] ^= 1 << (b % 64);
-            let at = Whereabouts::of(hash(1, &head, &rest));
+            let at = Whereabouts::of(keys.print(1, &said(&head, &rest)));
             same += usize::from(!seen.insert((at.set, at.tag, at.once)));
         }
         // Of 80,000 with 29 bits six are expected to share them.
