@@ -168,6 +168,9 @@ pub enum Part {
 }
 
 impl Part {
+    pub const COUNT: usize = Part::ALL.len();
+    pub const ALL: [Part; 5] = [Part::Own, Part::Parent, Part::Lineage, Part::User, Part::Cgroups];
+
     /// Whether what follows from it follows from [`Versioned::facts`] as well.
     pub const fn needs_facts(self) -> bool {
         matches!(self, Part::User | Part::Cgroups)

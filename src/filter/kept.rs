@@ -10,7 +10,7 @@ use super::predicate::PredicateId;
 use super::program::{Program, Run};
 use super::remains::{Answers, Remains};
 use super::residual::{Residual, Site};
-use crate::event::value::{Extract, Value, Versioned};
+use crate::event::value::{Extract, Part, Value, Versioned};
 use hashbrown::HashMap;
 
 /// Places that are remembered; the tasks of others are asked at every event.
@@ -22,8 +22,10 @@ const VALUES: usize = 1 << 12;
 const NODES: usize = 1 << 18;
 /// States of tasks whose answers are at hand for another plan: a task's first events of each type come soon after one another.
 const RECENT: usize = 32;
-/// Parts of tasks whose answers are at hand, of each column; a new one takes the place of an old one.
+/// Parts of tasks whose answers are at hand, of each kind; a new one takes the place of an old one.
 const PARTS: usize = 1024;
+/// Kinds of task, by plan, for which it is at hand what is left.
+const KIN: usize = 1 << 12;
 /// Longer values are not remembered.
 const VALUE_BYTES: usize = 1024;
 
@@ -44,12 +46,15 @@ pub struct Kept {
     roots: Vec<u32>,
     residuals: Vec<Residual>,
     by_answers: HashMap<(u16, Box<[SetId]>), u32>,
+    /// What is left, by plan and facts, parts of a task, and the answers of the plan's columns that follow from none of them.
+    by_parts: HashMap<Box<[u64]>, u32>,
     sets: Vec<Box<[PredicateId]>>,
     set_ids: HashMap<Box<[PredicateId]>, SetId>,
     /// By column.
     values: Vec<HashMap<Box<[u8]>, SetId>>,
-    /// By column, and there by the number of a part of a task; no places until one is needed.
-    by_part: Vec<Box<[OfPart]>>,
+    by_part: [OfParts; Part::COUNT],
+    /// By column: its place among those that follow from the same part.
+    seats: Vec<usize>,
     /// By place, as far as there is room.
     recent: Vec<Answered>,
     formulas: Formulas,
@@ -64,13 +69,33 @@ pub struct Kept {
 /// Conditions that may hold, with their rules' places in the order in which rules are tried.
 type Conditions = Box<[(u32, NodeId)]>;
 
-/// The answer found for a part of a task, whatever task it was of.
-#[derive(Clone, Copy, Default)]
-struct OfPart {
-    /// 0: of no part.
-    number: u64,
-    facts: u32,
-    set: SetId,
+/// The answers found for one part of tasks, whatever tasks they were of. Those for a part lie together: to look far apart for
+/// each costs more than all else.
+#[derive(Default)]
+struct OfParts {
+    /// Columns that follow from this part.
+    columns: usize,
+    /// By place: whose the answers are, a number that is 0 where they are nobody's, and the facts they follow from.
+    whose: Box<[(u64, u32)]>,
+    /// By place, and there by seat: one more than the set; 0 when it was not asked. Both are empty until they are needed.
+    sets: Box<[SetId]>,
+}
+
+impl OfParts {
+    /// The answers for a part; none are known where another had the place.
+    fn of(&mut self, number: u64, facts: u32) -> &mut [SetId] {
+        if self.whose.is_empty() {
+            self.whose = vec![(0, 0); PARTS].into();
+            self.sets = vec![0; PARTS * self.columns].into();
+        }
+        let place = number as usize % PARTS;
+        let sets = &mut self.sets[place * self.columns..][..self.columns];
+        if self.whose[place] != (number, facts) {
+            self.whose[place] = (number, facts);
+            sets.fill(0);
+        }
+        sets
+    }
 }
 
 /// The answers found for a task's state, whatever plan asked.
@@ -88,6 +113,7 @@ struct Scratch {
     key: Vec<u8>,
     holding: Vec<PredicateId>,
     answers: Vec<SetId>,
+    kin: Vec<u64>,
     conditions: Vec<(u32, NodeId)>,
     sheet: Sheet,
 }
@@ -155,21 +181,65 @@ impl Kept {
             self.stamps[place] = task.stamp;
             self.live[place * plans..][..plans].fill(0);
         }
-        let mut answers = std::mem::take(&mut self.scratch.answers);
-        answers.clear();
         let mut answered = std::mem::take(&mut self.recent[place % RECENT]);
         if (answered.place as usize, answered.stamp) != (place, task.stamp) {
             (answered.place, answered.stamp) = (task.place, task.stamp);
             answered.sets.fill(0);
         }
-        for column in &program.plans[usize::from(plan)].task_columns {
-            let set = &mut answered.sets[*column as usize];
-            if *set == 0 {
-                *set = self.of_part(run, *column) + 1;
-            }
-            answers.push(*set - 1);
-        }
+        let index = self.of_task(run, plan, &mut answered);
         self.recent[place % RECENT] = answered;
+        self.live[place * plans + usize::from(plan)] = index + 1;
+        index
+    }
+
+    /// What is left of a plan for a task: the same as for the one before that had the same parts, and the same answers of the columns
+    /// that follow from none of them.
+    fn of_task<E: Extract>(&mut self, run: &mut Run<'_, '_, E>, plan: u16, answered: &mut Answered) -> u32 {
+        let program = run.program;
+        let parts = Part::ALL.map(|part| run.part(part));
+        if parts == [0; Part::COUNT] {
+            return self.of_answers(run, plan, answered);
+        }
+        let mut key = std::mem::take(&mut self.scratch.kin);
+        key.clear();
+        key.push(u64::from(plan) | u64::from(self.facts) << 32);
+        key.extend(parts);
+        for column in &program.plans[usize::from(plan)].task_columns {
+            if program.columns[*column as usize].part().is_none_or(|part| parts[part as usize] == 0) {
+                key.push(self.asked(run, *column, answered).into());
+            }
+        }
+        let index = match self.by_parts.get(&key[..]) {
+            Some(index) => *index,
+            None => {
+                let index = self.of_answers(run, plan, answered);
+                if self.by_parts.len() >= KIN {
+                    self.by_parts.clear();
+                }
+                self.by_parts.insert(key[..].into(), index);
+                index
+            }
+        };
+        self.scratch.kin = key;
+        index
+    }
+
+    /// The answer of a column for a task, which may be at hand.
+    fn asked<E: Extract>(&mut self, run: &mut Run<'_, '_, E>, column: u32, answered: &mut Answered) -> SetId {
+        let set = &mut answered.sets[column as usize];
+        if *set == 0 {
+            *set = self.of_part(run, column) + 1;
+        }
+        *set - 1
+    }
+
+    /// What is left of a plan for a task, by the answers of all columns.
+    fn of_answers<E: Extract>(&mut self, run: &mut Run<'_, '_, E>, plan: u16, answered: &mut Answered) -> u32 {
+        let program = run.program;
+        let mut answers = std::mem::take(&mut self.scratch.answers);
+        answers.clear();
+        let columns = &program.plans[usize::from(plan)].task_columns;
+        answers.extend(columns.iter().map(|column| self.asked(run, *column, answered)));
         let index = match self.by_answers.get(&Asked(plan, &answers)) {
             Some(index) => *index,
             None => {
@@ -181,11 +251,17 @@ impl Kept {
             }
         };
         self.scratch.answers = answers;
-        self.live[place * plans + usize::from(plan)] = index + 1;
         index
     }
 
     fn start_over(&mut self, program: &Program) {
+        let mut by_part = <[OfParts; Part::COUNT]>::default();
+        let mut seat_of = |part: Part| {
+            let seat = by_part[part as usize].columns;
+            by_part[part as usize].columns += 1;
+            seat
+        };
+        let seats = program.columns.iter().map(|column| column.part().map_or(0, &mut seat_of)).collect();
         *self = Kept {
             program: program.id(),
             epoch: self.epoch + 1,
@@ -194,7 +270,8 @@ impl Kept {
             sets: vec![Box::default()],
             set_ids: [(Box::default(), 0)].into_iter().collect(),
             values: program.columns.iter().map(|_| HashMap::new()).collect(),
-            by_part: vec![Box::default(); program.columns.len()],
+            by_part,
+            seats,
             recent: vec![Answered { sets: vec![0; program.columns.len()].into(), ..Answered::default() }; RECENT],
             formulas: program.formulas.clone(),
             own_nodes: program.formulas.len(),
@@ -208,18 +285,12 @@ impl Kept {
         let part = run.program.columns[at as usize].part().map(|part| (part, run.part(part)));
         let Some((part, number)) = part.filter(|(_, number)| *number != 0) else { return self.answer(run, at) };
         let facts = if part.needs_facts() { self.facts } else { 0 };
-        let place = number as usize % PARTS;
-        if let Some(known) = self.by_part[at as usize].get(place)
-            && (known.number, known.facts) == (number, facts)
-        {
-            return known.set;
+        let (kind, seat) = (part as usize, self.seats[at as usize]);
+        if let Some(set) = self.by_part[kind].of(number, facts)[seat].checked_sub(1) {
+            return set;
         }
         let set = self.answer(run, at);
-        let places = &mut self.by_part[at as usize];
-        if places.is_empty() {
-            *places = vec![OfPart::default(); PARTS].into();
-        }
-        places[place] = OfPart { number, facts, set };
+        self.by_part[kind].of(number, facts)[seat] = set + 1;
         set
     }
 
