@@ -334,7 +334,7 @@ fn a_rule_fires_once_for_either_path() {
     let mut fired = 0;
     for (event, expected) in cases {
         feed(&mut watch, &[event]);
-        let got = queue.next(Duration::ZERO).ok();
+        let got = queue.next(Duration::ZERO, false).ok();
         match (expected, &got) {
             (None, None) => {}
             (Some(expected), Some(queue::Message::Alert { line, .. })) => {
@@ -344,7 +344,7 @@ fn a_rule_fires_once_for_either_path() {
             }
             _ => panic!("{expected:?}, got {got:?}"),
         }
-        assert!(queue.next(Duration::ZERO).is_err(), "only once");
+        assert!(queue.next(Duration::ZERO, false).is_err(), "only once");
     }
     let counts: Vec<u64> = shared.counters.iter().map(|count| count.alerts.load(Ordering::Relaxed)).collect();
     // The last case holds for `below` by the opened path and for `regex` by the given one: the first rule fires.

@@ -261,7 +261,7 @@ fn under_load(reloads: u64, load: impl FnOnce(&Module, &Now) + Send) -> (BTreeMa
         });
         let alerts = &alerts;
         scope.spawn(move || {
-            while let Ok(message) = queue.next(Duration::from_secs(3600)) {
+            while let Ok(message) = queue.next(Duration::from_secs(3600), false) {
                 let Message::Alert { line, .. } = message else { continue };
                 let line = String::from_utf8_lossy(&line).into_owned();
                 let mark = line.split(' ').find(|word| word.starts_with("/marks/")).expect("a mark").to_owned();

@@ -188,7 +188,7 @@ pub fn run(request: &Request<'_>, plan: Plan, style: &Style) -> Result<Vec<Row>,
                 let times = rounds(request.time / 2, || {
                     let time = round(&pairs, &mut seen)?;
                     done += 1;
-                    while queue.as_ref().is_some_and(|queue| queue.next(Duration::ZERO).is_ok()) {}
+                    while queue.as_ref().is_some_and(|queue| queue.next(Duration::ZERO, false).is_ok()) {}
                     Ok(time)
                 })?;
                 let waiting = if kind == Alerts::Stuck { sender.waiting() + sender.dropped() } else { 1 };

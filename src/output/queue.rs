@@ -7,7 +7,7 @@ use super::limits::{self, Limited};
 use crate::rules::Priority;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
 
 /// Alerts that may wait when the configuration does not say: Falco's queue is unbounded then, ours never is.
@@ -135,15 +135,32 @@ impl Queue {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The next message, [`RecvTimeoutError::Timeout`] after `timeout`, [`RecvTimeoutError::Disconnected`] when the last
-    /// sender is gone and everything was taken.
-    pub fn next(&self, timeout: Duration) -> Result<Message, RecvTimeoutError> {
-        let message = self.queue.recv_timeout(timeout);
+    /// The next message: see [`receive`].
+    pub fn next(&self, timeout: Duration, patient: bool) -> Result<Message, RecvTimeoutError> {
+        let message = receive(&self.queue, timeout, patient);
         if let Ok(Message::Alert { .. }) = &message {
             self.waiting.add(-1);
         }
         message
     }
+}
+
+/// How long messages may gather.
+const GATHERING: Duration = Duration::from_millis(1);
+
+/// The next message, [`RecvTimeoutError::Timeout`] after `timeout`, [`RecvTimeoutError::Disconnected`] when the last sender is gone
+/// and everything was taken.
+///
+/// One that is `patient` lets messages gather when there is none: it is waiting to be waked, one by one, that costs.
+pub fn receive<T>(from: &Receiver<T>, timeout: Duration, patient: bool) -> Result<T, RecvTimeoutError> {
+    if patient {
+        match from.try_recv() {
+            Ok(message) => return Ok(message),
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) => std::thread::sleep(GATHERING),
+        }
+    }
+    from.recv_timeout(timeout)
 }
 
 #[cfg(test)]
@@ -160,12 +177,12 @@ mod tests {
         assert!(!sender.alert(b"3", notice) && !other.alert(b"4", notice));
         assert_eq!((sender.dropped(), sender.waiting()), (2, 2));
         let second = Duration::from_secs(1);
-        assert_eq!(queue.next(second), Ok(alert(b"1")));
+        assert_eq!(queue.next(second, false), Ok(alert(b"1")));
         assert_eq!(sender.waiting(), 1);
         assert!(sender.reopen());
         drop((sender, other));
-        assert_eq!(queue.next(second), Ok(alert(b"2")));
-        assert_eq!(queue.next(second), Ok(Message::Reopen));
-        assert_eq!(queue.next(second), Err(RecvTimeoutError::Disconnected));
+        assert_eq!(queue.next(second, false), Ok(alert(b"2")));
+        assert_eq!(queue.next(second, false), Ok(Message::Reopen));
+        assert_eq!(queue.next(second, false), Err(RecvTimeoutError::Disconnected));
     }
 }

@@ -6,7 +6,7 @@
 use super::channel::Channel;
 use super::limits::{Limited, Limiter};
 use super::program::Leash;
-use super::queue::{DEFAULT_CAPACITY, Message, Queue, Waiting};
+use super::queue::{DEFAULT_CAPACITY, Message, Queue, Waiting, receive};
 use crate::rules::Priority;
 use crate::sensor::log::{self, Level};
 use std::io;
@@ -101,8 +101,7 @@ impl Output {
             let state = Arc::new(State { all_waiting: queue.waiting(), ..State::default() });
             gates.push(Gate { name: name.clone(), sender, state: state.clone(), full_since: None, reopen: false });
             let mut writer = Writer { channel, has_failed: false, state: state.clone(), started };
-            let thread =
-                thread::Builder::new().name("output".into()).spawn(move || writer.run(&items, manner.buffered))?;
+            let thread = thread::Builder::new().name("output".into()).spawn(move || writer.run(&items, manner))?;
             lanes.push(Lane { name, thread, state, leash, blocked: false });
         }
         let limiter = Limiter::new(manner.limited, queue.limits());
@@ -228,7 +227,7 @@ impl Distributor {
     /// Runs until the senders are gone; then every window closes.
     fn run(mut self, queue: &Queue) {
         loop {
-            let message = queue.next(self.patience());
+            let message = queue.next(self.patience(), self.patient);
             self.close(queue, self.now());
             match message {
                 Ok(Message::Alert { line, priority, limited: None }) => self.give(queue, line, priority),
@@ -289,13 +288,19 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, items: &Receiver<Item>, buffered: bool) {
-        let buffered = buffered && self.channel.is_stream();
+    fn run(&mut self, items: &Receiver<Item>, manner: Manner) {
+        let is_stream = self.channel.is_stream();
         let (mut lines, mut priorities) = (Vec::new(), Vec::new());
         let mut oldest = Instant::now();
+        let mut taken = None;
         loop {
-            let patience = if lines.is_empty() { Duration::ZERO } else { oldest.elapsed() };
-            let item = items.recv_timeout(LONGEST_BUFFERED.saturating_sub(patience));
+            let item = match taken.take() {
+                Some(item) => Ok(item),
+                None => {
+                    let waited = if lines.is_empty() { Duration::ZERO } else { oldest.elapsed() };
+                    receive(items, LONGEST_BUFFERED.saturating_sub(waited), manner.patient)
+                }
+            };
             if let Ok(Item::Alert(line, priority)) = &item {
                 if lines.is_empty() {
                     oldest = Instant::now();
@@ -305,7 +310,10 @@ impl Writer {
                 priorities.push(*priority);
             }
             let room = lines.len() < BUFFER && oldest.elapsed() < LONGEST_BUFFERED;
-            let waits = buffered && matches!(item, Ok(Item::Alert(..))) && room;
+            // What is there already is written together with it.
+            taken = if is_stream { items.try_recv().ok() } else { None };
+            let more = is_stream && (manner.buffered || matches!(taken, Some(Item::Alert(..))));
+            let waits = more && matches!(item, Ok(Item::Alert(..))) && room;
             if !lines.is_empty() && !waits {
                 self.write(&lines, &priorities);
                 lines.clear();
