@@ -34,6 +34,7 @@ pub fn run(request: &Request<'_>, plan: &Plan, style: &Style) -> Result<Row, Str
 fn once(file: &Path, plan: &Plan, style: &Style) -> Result<(Answer, Duration), String> {
     let start = Instant::now();
     let mut replay = Replay::open(file, 0).map_err(|e| e.to_string())?;
+    replay.limit_to(plan.demand);
     let mut writer = Writer::new(style.clone());
     let (mut context, mut arena, mut line, mut matched) = (EvalContext::new(), Bump::new(), Vec::new(), Vec::new());
     let mut answer = Answer { events: 0, alerts: counted(plan) };

@@ -25,7 +25,7 @@ pub use convert::{Converter, Step};
 pub use encode::encode;
 pub use error::{CaptureError, Problem};
 pub use event::{Event, EventBuf, Head};
-pub use inspector::{Inspector, Subject};
+pub use inspector::{Demand, Inspector, Subject};
 pub use inspector::{fd, thread};
 pub use meta::{Address, FdEntry, FdKind, Group, Interface, Machine, Metadata, ProcessEntry, User};
 pub use reader::Reader;

@@ -201,14 +201,14 @@ impl Reader {
         Ok(Some(self.current()))
     }
 
-    /// Makes the next event the current one; false at the end. Of those that need nothing but to be taken, those are passed over that are
-    /// `idle`: they count, and that is all.
+    /// Makes the next event the current one; false at the end. Of those that need nothing but to be taken, those are passed over that
+    /// `settles` takes in: they count, and that is all.
     #[inline(always)]
-    pub(super) fn read(&mut self, idle: impl Fn(&Head) -> bool) -> Result<bool, CaptureError> {
+    pub(super) fn read(&mut self, mut settles: impl FnMut(&Plain<'_>) -> bool) -> Result<bool, CaptureError> {
         let ready = if self.ended { &[] } else { self.source.ready() };
         let (mut at, mut passed, mut last) = (0, 0, self.last);
         while let Some(plain) = self.plain(&ready[at..]) {
-            if !idle(&plain.head) {
+            if !settles(&plain) {
                 (self.head, self.params, self.form) = (plain.head, plain.params, Readiness::Plain);
                 (self.previous, self.last) = (last, plain.head.time);
                 self.block = (self.source.start() + at, plain.len);
@@ -228,10 +228,10 @@ impl Reader {
 
     /// The event that bytes begin with, if it is whole and needs nothing but to be taken: nearly every one.
     #[inline(always)]
-    fn plain(&self, bytes: &[u8]) -> Option<Plain> {
+    fn plain<'b>(&self, bytes: &'b [u8]) -> Option<Plain<'b>> {
         let plain = Plain::of(bytes)?;
         let known = self.known.get(usize::from(plain.head.code))?;
-        let taken = self.converter.passes_by(known, plain.params) && plain.is_whole(bytes, known);
+        let taken = self.converter.passes_by(known, plain.params) && plain.is_whole(known);
         taken.then_some(plain)
     }
 
@@ -349,23 +349,25 @@ impl Reader {
 }
 
 /// The front of a block of an event of today's most frequent form.
-struct Plain {
+pub(super) struct Plain<'b> {
+    pub head: Head,
+    /// What the block begins.
+    bytes: &'b [u8],
     /// Of the block.
     len: usize,
-    head: Head,
     /// As the event says it, without the block's own words.
     event_len: u32,
     params: usize,
 }
 
-impl Plain {
+impl<'b> Plain<'b> {
     /// Bytes in front of the lengths.
     const FRONT: usize = 36;
 
     /// None where bytes begin with another block, or one that is not whole.
     #[inline(always)]
-    fn of(bytes: &[u8]) -> Option<Plain> {
-        let mut from = Cursor(bytes.first_chunk::<{ Plain::FRONT }>()?);
+    fn of(bytes: &'b [u8]) -> Option<Plain<'b>> {
+        let mut from = Cursor(bytes.first_chunk::<36>()?);
         let (kind, len) = (from.u32()?, from.u32()? as usize);
         let (cpu, time, tid, event_len) = (from.u16()?, from.u64()?, from.i64()?, from.u32()?);
         let (code, params) = (from.u16()?, from.u32()? as usize);
@@ -375,7 +377,7 @@ impl Plain {
             && len.is_multiple_of(4)
             && len <= bounds::EVENT_BLOCK
             && params <= bounds::PARAMS;
-        fits.then_some(Plain { len, head: Head { time, tid, cpu, code, flags: 0 }, event_len, params })
+        fits.then_some(Plain { head: Head { time, tid, cpu, code, flags: 0 }, bytes, len, event_len, params })
     }
 
     /// Where so many parameters begin in the block.
@@ -383,10 +385,19 @@ impl Plain {
         Plain::FRONT + 2 * params
     }
 
+    /// The parameters of an event that has two, of 64 bits each.
+    #[inline(always)]
+    pub fn two_numbers(&self) -> Option<[i64; 2]> {
+        let mut from = Cursor(self.bytes.get(Plain::FRONT..)?.first_chunk::<20>()?);
+        let lengths = [from.u16()?, from.u16()?];
+        let numbers = [from.i64()?, from.i64()?];
+        (self.params == 2 && lengths == [8; 2]).then_some(numbers)
+    }
+
     /// Whether the lengths fit together; false also where the file ends so soon that they cannot be looked at together.
     #[inline(always)]
-    fn is_whole(&self, bytes: &[u8], known: &Known) -> bool {
-        let Some(sum) = sum(&bytes[Plain::FRONT..], self.params) else { return false };
+    fn is_whole(&self, known: &Known) -> bool {
+        let Some(sum) = sum(&self.bytes[Plain::FRONT..], self.params) else { return false };
         let told = 26 + 2 * self.params + sum;
         let event_len = self.event_len as usize;
         (told == event_len || told == event_len + usize::from(known.missing))

@@ -2,8 +2,8 @@
 
 use super::error::CaptureError;
 use super::event::Head;
-use super::inspector::{Inspector, Subject};
-use super::reader::Reader;
+use super::inspector::{Demand, Inspector, Subject};
+use super::reader::{Plain, Reader};
 use super::replayed::ReplayedEvent;
 use super::writer::Writer;
 use std::io;
@@ -74,9 +74,9 @@ impl Replay {
             self.state.after(&subject);
         }
         loop {
-            let (state, is_copied) = (&self.state, self.copy.is_some());
-            let idle = |head: &Head| state.is_untouched_by(head) && !wanted(head) && !is_copied;
-            if !self.reader.read(idle)? {
+            let (state, is_copied) = (&mut self.state, self.copy.is_some());
+            let settles = |event: &Plain<'_>| !is_copied && !wanted(&event.head) && state.settle(event);
+            if !self.reader.read(settles)? {
                 return Ok(None);
             }
             if self.reader.has_metadata() || is_copied {
@@ -115,6 +115,11 @@ impl Replay {
             self.reader.lay_out();
             copy.write(|writer| writer.event(&self.reader.current()));
         }
+    }
+
+    /// From now on only what is asked for is kept.
+    pub fn limit_to(&mut self, demand: Demand) {
+        self.state.limit_to(demand);
     }
 
     /// The state so far.

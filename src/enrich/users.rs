@@ -92,26 +92,29 @@ impl Users {
 
     /// Adds or replaces a user.
     pub fn set_user(&mut self, uid: u32, name: &[u8], home: &[u8], shell: &[u8]) {
-        self.users.insert(uid, User { name: name.into(), home: home.into(), shell: shell.into() });
-        self.generation += 1;
+        let is_known = |user: &User| *user.name == *name && *user.home == *home && *user.shell == *shell;
+        if !self.users.get(&uid).is_some_and(is_known) {
+            self.users.insert(uid, User { name: name.into(), home: home.into(), shell: shell.into() });
+            self.generation += 1;
+        }
     }
 
     /// Adds or replaces a group.
     pub fn set_group(&mut self, gid: u32, name: &[u8]) {
-        self.groups.insert(gid, name.into());
-        self.generation += 1;
+        if self.groups.get(&gid).is_none_or(|known| **known != *name) {
+            self.groups.insert(gid, name.into());
+            self.generation += 1;
+        }
     }
 
     /// Forgets a user.
     pub fn remove_user(&mut self, uid: u32) {
-        self.users.remove(&uid);
-        self.generation += 1;
+        self.generation += u32::from(self.users.remove(&uid).is_some());
     }
 
     /// Forgets a group.
     pub fn remove_group(&mut self, gid: u32) {
-        self.groups.remove(&gid);
-        self.generation += 1;
+        self.generation += u32::from(self.groups.remove(&gid).is_some());
     }
 
     /// Reads the files again when they were replaced. Cheap to call between batches of events: it looks at them

@@ -2,8 +2,10 @@
 
 use super::config::{AlertLimit, AppendOutput, BaseSyscalls, Config, SelectBy};
 use super::record::Trigger;
+use crate::capture::Demand;
 use crate::driver::abi::{self, fsn_config};
 use crate::driver::table;
+use crate::event::sources::Sources;
 use crate::event::text::Buffers;
 use crate::event::types::{self, EventCode};
 use crate::event::value::{Extract, FieldArg, FieldUse};
@@ -58,6 +60,8 @@ pub struct Plan {
     /// What a match does to recordings, by rule index; empty when rules start none.
     pub triggers: Vec<Trigger>,
     pub driver: fsn_config,
+    /// What a replay has to keep of processes.
+    pub demand: Demand,
     conditions: OnceLock<Vec<u8>>,
     /// Names of the captured system calls.
     pub captured: Vec<&'static str>,
@@ -209,7 +213,8 @@ pub fn plan(config: &Config, loaded: &LoadedRules, style: &Style) -> Result<Plan
     };
     let labels = loaded.rules.iter().map(labels).collect();
     let (triggers, conditions) = (Vec::new(), OnceLock::new());
-    let mut plan = Plan { program, forms, limits, labels, triggers, driver, conditions, captured, warnings };
+    let demand = Demand { memory: features.memory, env: features.env };
+    let mut plan = Plan { program, forms, limits, labels, triggers, driver, demand, conditions, captured, warnings };
     if let Some(on_match) = &config.capture {
         let trigger = |rule: &Rule| Trigger {
             starts: on_match.all_rules || rule.capture,
@@ -274,6 +279,8 @@ fn limits(entries: &[AlertLimit], loaded: &LoadedRules, warnings: &mut Vec<Strin
 struct Features {
     env: bool,
     data: bool,
+    /// How much memory a process takes.
+    memory: bool,
 }
 
 impl Features {
@@ -292,6 +299,7 @@ impl Features {
                 self.env |= key == Some("env");
                 self.data |= matches!(key, Some("data" | "img"));
             }
+            _ if fields::def(field.id).sources == Sources::MEMORY => self.memory = true,
             // They may show any parameter.
             "evt.arg" | "evt.rawarg" | "evt.args" | "evt.info" => (self.env, self.data) = (true, true),
             name if name.starts_with("evt.buffer") => self.data = true,

@@ -40,6 +40,7 @@ pub fn run(
     let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
     let copy = record.map(|path| capture::Writer::create(path).map_err(|e| failed(path, e))).transpose()?;
     let mut replay = Replay::copying(reader, clock::local_offset(), copy);
+    replay.limit_to(plan.demand);
     let (sender, queue) = queue::bounded(config.queue_capacity);
     let output = Output::start(queue, channels(config)?, Manner { patient: true, ..manner(config) })
         .map_err(|e| e.to_string())?;

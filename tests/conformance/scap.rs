@@ -264,8 +264,8 @@ fn threads(case: &Value) -> Result<(), String> {
                 "vtid": thread.vtid, "vpid": thread.vpid, "vpgid": thread.vpgid,
                 "uid": thread.uid, "gid": thread.gid, "loginuid": thread.loginuid, "tty": thread.tty,
                 "comm": text(thread.comm_text()), "name": text(thread.comm_text()),
-                "exe": text(&thread.image.exe), "exepath": text(&thread.image.exepath),
-                "exe_path": text(&thread.image.exepath), "cwd": text(&thread.cwd), "root": text(&thread.root),
+                "exe": text(thread.image.exe()), "exepath": text(thread.image.exepath()),
+                "exe_path": text(thread.image.exepath()), "cwd": text(&thread.cwd), "root": text(&thread.root),
             });
             let stated: Vec<(&str, &Value)> = match what {
                 Value::Object(map) => map.iter().map(|(key, value)| (key.as_str(), value)).collect(),

@@ -7,6 +7,7 @@
 mod alerts;
 mod fields;
 mod filters;
+mod state;
 
 use flate2::read::GzDecoder;
 use std::collections::BTreeMap;

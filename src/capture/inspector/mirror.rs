@@ -10,6 +10,7 @@ use crate::event::exec::Execs;
 use crate::event::record::{ExecRecord, TaskRecord};
 use crate::event::task::{Ids, TOO_WIDE, Task, VIRTUAL_GROUP};
 use std::ffi::c_char;
+use std::sync::LazyLock;
 
 /// Memory for what is being told.
 #[derive(Debug, Default)]
@@ -49,21 +50,24 @@ impl Inspector {
             self.threads.get_mut(id).mirror.lineage_seq = self.lineage_seq;
             return;
         }
-        let mut mirror = self.threads.take_mirror(id);
+        let mut task = self.threads.take_task(id);
         let mut scratch = std::mem::take(&mut self.scratch);
-        self.fill(id, &mut mirror, &mut scratch);
-        mirror.lineage_hash = hash;
-        mirror.lineage_seq = self.lineage_seq;
-        mirror.dictionary = self.dictionary;
+        self.fill(id, &mut task, &mut scratch);
         self.scratch = scratch;
         let thread = self.threads.get_mut(id);
-        mirror.version = thread.version;
-        thread.mirror = mirror;
+        thread.mirror = Mirror {
+            task: Some(task),
+            version: thread.version,
+            lineage_seq: self.lineage_seq,
+            lineage_hash: hash,
+            dictionary: self.dictionary,
+        };
     }
 
     /// What rules see of a thread, as of the last [`Inspector::describe`].
     pub fn task(&self, id: ThreadId) -> &Task {
-        &self.threads.get(id).mirror.task
+        static NOBODY: LazyLock<Task> = LazyLock::new(Task::default);
+        self.threads.get(id).mirror.task.as_deref().unwrap_or_else(|| &NOBODY)
     }
 
     /// Grows with every description of a thread that differs from the one before.
@@ -82,7 +86,7 @@ impl Inspector {
         hash
     }
 
-    fn fill(&mut self, id: ThreadId, mirror: &mut Mirror, scratch: &mut Scratch) {
+    fn fill(&mut self, id: ThreadId, task: &mut Task, scratch: &mut Scratch) {
         let Inspector { threads, execs, cgroups, numbers, dictionary, next_image, fills, .. } = self;
         let thread = threads.get(id);
         let mut image_id = |image: &Image| told(image, *dictionary, next_image, execs, &mut scratch.argv);
@@ -107,7 +111,7 @@ impl Inspector {
             scratch.relatives.push(fsn_relative { flags, ..relative });
         }
         let head = fsn_task {
-            gen_: mirror.task.generation().wrapping_add(1).max(1),
+            gen_: task.generation().wrapping_add(1).max(1),
             flags: 0,
             exec_id,
             start: thread.clone_time,
@@ -148,8 +152,8 @@ impl Inspector {
             root: &thread.root,
             cgroups: &thread.cgroups,
         };
-        mirror.task.fill(&record, execs, cgroups);
-        mirror.task.wide = Some(Ids {
+        task.fill(&record, execs, cgroups);
+        task.wide = Some(Ids {
             tid: thread.tid,
             pid: thread.pid(),
             ppid: thread.ptid(),
@@ -159,9 +163,9 @@ impl Inspector {
             vpid: thread.vpid,
             vpgid: thread.vpgid,
         });
-        mirror.task.parts = numbers.of(thread, &scratch.programs, mirror.task.cgroups().number());
+        task.parts = numbers.of(thread, &scratch.programs, task.cgroups().number());
         *fills += 1;
-        mirror.task.stamp = *fills;
+        task.stamp = *fills;
     }
 }
 
@@ -203,27 +207,28 @@ fn told(image: &Image, dictionary: u32, next: &mut u64, execs: &mut Execs, argv:
     *next += 1;
     image.sent.set((dictionary, *next));
     argv.clear();
-    argv.extend_from_slice(&image.exe);
+    argv.extend_from_slice(image.exe());
     argv.push(0);
-    argv.extend_from_slice(&image.args);
+    argv.extend_from_slice(image.args());
+    let facts = &image.facts;
     let bit = |set, flag| if set { flag } else { 0 };
     let head = fsn_exec {
         id: *next,
-        exe_ino: image.ino,
-        exe_ctime: image.ctime,
-        exe_mtime: image.mtime,
-        flags: bit(image.upper_layer, abi::FSN_EXEC_UPPER)
-            | bit(image.lower_layer, abi::FSN_EXEC_LOWER)
-            | bit(image.from_memfd, abi::FSN_EXEC_MEMFD),
+        exe_ino: facts.ino,
+        exe_ctime: facts.ctime,
+        exe_mtime: facts.mtime,
+        flags: bit(facts.upper_layer, abi::FSN_EXEC_UPPER)
+            | bit(facts.lower_layer, abi::FSN_EXEC_LOWER)
+            | bit(facts.from_memfd, abi::FSN_EXEC_MEMFD),
         ..fsn_exec::default()
     };
     execs.insert(&ExecRecord {
         head: &head,
-        exe: &image.exepath,
-        filename: &image.filename,
+        exe: image.exepath(),
+        filename: image.filename(),
         args: argv,
-        env: &image.env,
-        writable: Some(image.writable),
+        env: image.env(),
+        writable: Some(facts.writable),
     });
     *next
 }

@@ -17,8 +17,9 @@ use columns::{Column, Named};
 pub use descriptors::{CapturedTuple, address, tuple};
 
 use super::bounds;
-use super::event::{Event, EventBuf, Head, STATE_ONLY};
+use super::event::{Event, EventBuf, STATE_ONLY};
 use super::meta::{Interface, Machine, Metadata};
+use super::reader::Plain;
 use crate::enrich::runtime::Containers;
 use crate::enrich::users::Users;
 use crate::event::cgroups::Met;
@@ -29,6 +30,7 @@ use crate::event::types::{Age, EVENTS, EventCode, Origin, flag};
 use crate::event::view::Host;
 use fd::{Fd, FdTable, FdsMut, Room, Slot};
 use numbers::Numbers;
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use thread::{Thread, ThreadId, Threads};
@@ -193,6 +195,19 @@ enum After {
     RemoveThread,
 }
 
+/// What rules and outputs ask of processes, beside what is always known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// How much memory they take.
+    pub memory: bool,
+    /// Their environment.
+    pub env: bool,
+}
+
+impl Demand {
+    pub const ALL: Demand = Demand { memory: true, env: true };
+}
+
 /// The state of the machine a capture was made on.
 #[derive(Debug)]
 pub struct Inspector {
@@ -203,7 +218,7 @@ pub struct Inspector {
     /// When each CPU took up another thread last.
     switches: hashbrown::HashMap<u16, u64>,
     /// By event code.
-    shapes: &'static [Shape],
+    shapes: Cow<'static, [Shape]>,
     host: Host,
     container_users: hashbrown::HashMap<Vec<u8>, Users>,
     nobody: Users,
@@ -222,6 +237,7 @@ pub struct Inspector {
     fills: u64,
     /// Grows when names of users may have changed.
     facts: u32,
+    demand: Demand,
     scratch: mirror::Scratch,
 }
 
@@ -234,7 +250,7 @@ impl Inspector {
             room: Rc::default(),
             enters: hashbrown::HashMap::new(),
             switches: hashbrown::HashMap::new(),
-            shapes: &SHAPES,
+            shapes: Cow::Borrowed(&SHAPES),
             host: Host::new(Users::none(), clock, "", 0),
             container_users: hashbrown::HashMap::new(),
             nobody: Users::none(),
@@ -249,6 +265,7 @@ impl Inspector {
             lineage_seq: 1,
             fills: 0,
             facts: 1,
+            demand: Demand::ALL,
             scratch: mirror::Scratch::default(),
         }
     }
@@ -343,14 +360,36 @@ impl Inspector {
         self.fds(id).get(number)
     }
 
-    /// Whether an event, which rules see, leaves all that is known as it is: more than half of most captures.
-    #[inline]
-    pub fn is_untouched_by(&self, event: &Head) -> bool {
-        let shape = self.shapes.get(usize::from(event.code)).unwrap_or(&Shape::NOTHING);
-        shape.action == Action::Nothing
-            && event.flags & STATE_ONLY == 0
-            && self.host.first_event != 0
-            && self.threads.find(event.tid).is_some()
+    /// From now on only what is asked for is kept.
+    pub fn limit_to(&mut self, demand: Demand) {
+        self.demand = demand;
+        if !demand.memory {
+            let sizes = self.shapes.to_mut().iter_mut().filter(|shape| shape.action == Action::Memory);
+            sizes.for_each(|shape| shape.action = Action::Nothing);
+        }
+    }
+
+    /// Takes in an event that rules do not look at, if it leaves all that is known as it is, but for a descriptor that it closes:
+    /// most do.
+    #[inline(always)]
+    pub(super) fn settle(&mut self, event: &Plain<'_>) -> bool {
+        let head = &event.head;
+        let action = self.shapes.get(usize::from(head.code)).unwrap_or(&Shape::NOTHING).action;
+        if !matches!(action, Action::Nothing | Action::Close)
+            || head.flags & STATE_ONLY != 0
+            || self.host.first_event == 0
+        {
+            return false;
+        }
+        let Some(thread) = self.threads.find(head.tid) else { return false };
+        if action == Action::Nothing {
+            return true;
+        }
+        let Some([result, fd]) = event.two_numbers() else { return false };
+        if result >= 0 {
+            self.fds_mut(thread).remove(fd);
+        }
+        true
     }
 
     /// Changes what an event has changed by the time its call returned.
@@ -496,16 +535,18 @@ impl Inspector {
         let text = |c| named.text(c).unwrap_or_default();
         let Some(uid) = named.unsigned(Column::Uid) else { return };
         let (name, home, shell) = (text(Column::Name), text(Column::Home), text(Column::Shell));
-        let users = self.users_mut(text(Column::Container));
-        if added { users.set_user(uid as u32, name, home, shell) } else { users.remove_user(uid as u32) }
+        self.change_users(text(Column::Container), |users| {
+            if added { users.set_user(uid as u32, name, home, shell) } else { users.remove_user(uid as u32) }
+        });
     }
 
     fn group(&mut self, event: &Event<'_>, added: bool) {
         let named = Named::new(event);
         let text = |c| named.text(c).unwrap_or_default();
         let Some(gid) = named.unsigned(Column::Gid) else { return };
-        let users = self.users_mut(text(Column::Container));
-        if added { users.set_group(gid as u32, text(Column::Name)) } else { users.remove_group(gid as u32) }
+        self.change_users(text(Column::Container), |users| {
+            if added { users.set_group(gid as u32, text(Column::Name)) } else { users.remove_group(gid as u32) }
+        });
     }
 
     /// A runtime told of a container: by an event of its own, or as the container plugin does.
@@ -528,13 +569,15 @@ impl Inspector {
         &self.containers
     }
 
-    /// Users of a container; of the host when it has no id.
-    fn users_mut(&mut self, container: &[u8]) -> &mut Users {
-        self.facts += 1;
-        if container.is_empty() || container == b"host" {
-            return &mut self.host.users;
-        }
-        self.container_users.entry_ref(container).or_insert_with(Users::none)
+    /// Changes the users of a container; of the host when it has no id. Recorders tell the same more than once.
+    fn change_users(&mut self, container: &[u8], change: impl FnOnce(&mut Users)) {
+        let users = match container {
+            b"" | b"host" => &mut self.host.users,
+            id => self.container_users.entry_ref(id).or_insert_with(Users::none),
+        };
+        let before = users.generation();
+        change(users);
+        self.facts += u32::from(users.generation() != before);
     }
 
     /// Users of a container: nobody's names but root's are known unless the capture has them.

@@ -3,49 +3,12 @@
 //!
 //! Not the parts themselves. Invariants: a number is given to one content only and never again; what was forgotten gets a new one.
 
-use super::thread::{Image, Thread};
+use super::thread::{ImageFacts, ImageTexts, Thread};
 use crate::event::value::Parts;
 use hashbrown::HashMap;
-use std::hash::{Hash, Hasher};
-use std::rc::Rc;
 
 /// Contents that are known at a time, of each kind: then all of the kind are forgotten.
 const KNOWN: usize = 1 << 10;
-
-/// A name and an image, but for its file's numbers and its environment.
-#[derive(Debug)]
-struct Program {
-    comm: [u8; 16],
-    image: Rc<Image>,
-}
-
-impl Program {
-    fn texts(image: &Image) -> [&[u8]; 3] {
-        [&image.exe, &image.exepath, &image.args]
-    }
-
-    fn flags(image: &Image) -> [bool; 3] {
-        [image.upper_layer, image.lower_layer, image.from_memfd]
-    }
-}
-
-impl Hash for Program {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(&self.comm);
-        state.write(&self.image.exepath);
-        state.write(&self.image.args);
-    }
-}
-
-impl PartialEq for Program {
-    fn eq(&self, other: &Program) -> bool {
-        let (a, b) = (&self.image, &other.image);
-        let same = || Program::texts(a) == Program::texts(b) && Program::flags(a) == Program::flags(b);
-        self.comm == other.comm && (Rc::ptr_eq(a, b) || same())
-    }
-}
-
-impl Eq for Program {}
 
 /// Who a thread runs as, and the number of the control groups that say whose names its numbers mean.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -60,10 +23,12 @@ struct Identity {
 #[derive(Debug, Default)]
 pub struct Numbers {
     last: u64,
-    programs: HashMap<Program, u64>,
+    /// By [`write_program`]'s bytes.
+    programs: HashMap<Box<[u8]>, u64>,
     /// By the numbers of the ancestors' programs.
     lineages: HashMap<Box<[u64]>, u64>,
     users: HashMap<Identity, u64>,
+    key: Vec<u8>,
 }
 
 impl Numbers {
@@ -89,13 +54,27 @@ impl Numbers {
         if known != 0 {
             return known;
         }
-        let program = Program { comm: thread.comm, image: thread.image.clone() };
+        self.key.clear();
+        write_program(thread, &mut self.key);
         if self.programs.len() >= KNOWN {
             self.programs.clear();
         }
-        let number = *self.programs.entry(program).or_insert_with(|| next(&mut self.last));
+        let number = *self.programs.entry_ref(&self.key[..]).or_insert_with(|| next(&mut self.last));
         thread.program.set(number);
         number
+    }
+}
+
+/// What tells a name and an image from others, but for the image's file's numbers and its environment.
+fn write_program(thread: &Thread, key: &mut Vec<u8>) {
+    let image = &thread.image;
+    let ImageTexts { exepath, exe, args, .. } = image.texts();
+    let ImageFacts { upper_layer, lower_layer, from_memfd, .. } = image.facts;
+    key.extend(thread.comm);
+    key.extend([upper_layer, lower_layer, from_memfd].map(u8::from));
+    for text in [exepath, exe, args] {
+        key.extend((text.len() as u32).to_ne_bytes());
+        key.extend_from_slice(text);
     }
 }
 

@@ -4,15 +4,14 @@ use super::columns::Named;
 use super::descriptors::is_given;
 use super::fd::FdsMut;
 use super::thread::{
-    CLONE_NEWPID, CLONE_NEWUSER, CLONE_PARENT, CLONE_THREAD, CLONE_VFORK, Image, Thread, ThreadId, comm_of,
-    without_slash,
+    CLONE_NEWPID, CLONE_NEWUSER, CLONE_PARENT, CLONE_THREAD, CLONE_VFORK, Image, ImageFacts, ImageTexts, Thread,
+    ThreadId, comm_of, without_slash,
 };
 use super::{Action, After, Column, Inspector, Subject};
 use crate::capture::event::{Event, EventBuf};
 use crate::enrich::users::UNKNOWN;
 use crate::event::flags::CLONE_CHILD_IN_PIDNS;
 use crate::event::path;
-use std::cell::Cell;
 use std::rc::Rc;
 
 /// `RLIMIT_NOFILE`, in Falco's numbers and in the kernel's.
@@ -191,23 +190,24 @@ impl Inspector {
         }
         let flags = named.unsigned(Column::Flags).unwrap_or(0);
         let filename = named.text(Column::Filename).unwrap_or_default();
+        let arena = bumpalo::Bump::new();
         let exepath = match named.text(Column::TrustedExepath) {
             // What the kernel adds to the name of a file that is gone.
-            Some(path) if !path.is_empty() => path.strip_suffix(b" (deleted)").unwrap_or(path).to_vec(),
+            Some(path) if !path.is_empty() => path.strip_suffix(b" (deleted)").unwrap_or(path),
             // Captures of old recorders do not have it.
-            _ if !filename.is_empty() => {
-                let arena = bumpalo::Bump::new();
-                path::absolute(&thread.cwd, filename, &arena).to_vec()
-            }
-            _ => asked.unwrap_or_else(|| old.exepath.clone()),
+            _ if !filename.is_empty() => path::absolute(&thread.cwd, filename, &arena),
+            _ => asked.as_deref().unwrap_or_else(|| old.exepath()),
         };
-        thread.image = Rc::new(Image {
-            exe: named.text(Column::Exe).unwrap_or_default().to_vec(),
+        // 32-bit programs' is not captured.
+        let env = if self.demand.env { named.bytes(Column::Env).unwrap_or_else(|| old.env()) } else { &[] };
+        let texts = ImageTexts {
             exepath,
-            filename: filename.to_vec(),
-            args: named.bytes(Column::Args).unwrap_or_default().to_vec(),
-            // 32-bit programs' is not captured.
-            env: named.bytes(Column::Env).unwrap_or(&old.env).to_vec(),
+            exe: named.text(Column::Exe).unwrap_or_default(),
+            args: named.bytes(Column::Args).unwrap_or_default(),
+            filename,
+            env,
+        };
+        let facts = ImageFacts {
             ino: named.unsigned(Column::ExeIno).unwrap_or(0),
             ctime: named.unsigned(Column::ExeCtime).unwrap_or(0),
             mtime: named.unsigned(Column::ExeMtime).unwrap_or(0),
@@ -215,8 +215,8 @@ impl Inspector {
             upper_layer: flags & 2 != 0,
             from_memfd: flags & 4 != 0,
             lower_layer: flags & 8 != 0,
-            sent: Cell::default(),
-        });
+        };
+        thread.image = Rc::new(Image::new(&texts, facts));
         thread.program.set(0);
         thread.exec_time = event.time;
         set_counters(thread, &named);
@@ -426,24 +426,10 @@ fn fill(thread: &mut Thread, named: &Named<'_>) {
     let exe = named.text(Column::Exe);
     let args = named.bytes(Column::Args).unwrap_or_default();
     if let Some(exe) = exe
-        && (exe != thread.image.exe || args != thread.image.args)
+        && (exe != thread.image.exe() || args != thread.image.args())
     {
         let old = &thread.image;
-        thread.image = Rc::new(Image {
-            exe: exe.to_vec(),
-            args: args.to_vec(),
-            exepath: old.exepath.clone(),
-            filename: old.filename.clone(),
-            env: old.env.clone(),
-            ino: old.ino,
-            ctime: old.ctime,
-            mtime: old.mtime,
-            writable: old.writable,
-            upper_layer: old.upper_layer,
-            lower_layer: old.lower_layer,
-            from_memfd: old.from_memfd,
-            sent: Cell::default(),
-        });
+        thread.image = Rc::new(Image::new(&ImageTexts { exe, args, ..old.texts() }, old.facts));
         thread.program.set(0);
     }
     if let Some(cgroups) = named.bytes(Column::Cgroups)

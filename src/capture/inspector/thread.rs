@@ -28,12 +28,28 @@ pub const CLONE_VFORK: u32 = 1 << 27;
 /// A process image, shared by forks.
 #[derive(Debug, Default)]
 pub struct Image {
-    pub exe: Vec<u8>,
-    pub exepath: Vec<u8>,
-    pub filename: Vec<u8>,
+    /// Its texts one behind the other, in the order of [`ImageTexts`], and where each ends.
+    text: Box<[u8]>,
+    ends: [u32; 5],
+    pub facts: ImageFacts,
+    /// Its number in the dictionary of a generation of it.
+    pub(super) sent: Cell<(u32, u64)>,
+}
+
+/// The texts of an image.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ImageTexts<'a> {
+    pub exepath: &'a [u8],
+    pub exe: &'a [u8],
     /// After argv[0], NUL-terminated each.
-    pub args: Vec<u8>,
-    pub env: Vec<u8>,
+    pub args: &'a [u8],
+    pub filename: &'a [u8],
+    pub env: &'a [u8],
+}
+
+/// What else is known of an image.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ImageFacts {
     pub ino: u64,
     pub ctime: u64,
     pub mtime: u64,
@@ -41,8 +57,55 @@ pub struct Image {
     pub upper_layer: bool,
     pub lower_layer: bool,
     pub from_memfd: bool,
-    /// Its number in the dictionary of a generation of it.
-    pub(super) sent: Cell<(u32, u64)>,
+}
+
+impl Image {
+    pub fn new(texts: &ImageTexts<'_>, facts: ImageFacts) -> Image {
+        let ImageTexts { exepath, exe, args, filename, env } = *texts;
+        let texts = [exepath, exe, args, filename, env];
+        let mut end = 0;
+        let ends = texts.map(|text| {
+            end += text.len() as u32;
+            end
+        });
+        Image { text: texts.concat().into(), ends, facts, sent: Cell::default() }
+    }
+
+    fn part(&self, at: usize) -> &[u8] {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start as usize..self.ends[at] as usize]
+    }
+
+    pub fn exepath(&self) -> &[u8] {
+        self.part(0)
+    }
+
+    pub fn exe(&self) -> &[u8] {
+        self.part(1)
+    }
+
+    /// See [`ImageTexts::args`].
+    pub fn args(&self) -> &[u8] {
+        self.part(2)
+    }
+
+    pub fn filename(&self) -> &[u8] {
+        self.part(3)
+    }
+
+    pub fn env(&self) -> &[u8] {
+        self.part(4)
+    }
+
+    pub fn texts(&self) -> ImageTexts<'_> {
+        ImageTexts {
+            exepath: self.exepath(),
+            exe: self.exe(),
+            args: self.args(),
+            filename: self.filename(),
+            env: self.env(),
+        }
+    }
 }
 
 /// A thread.
@@ -116,7 +179,8 @@ const NOTHING: &[u8] = b"<NA>";
 /// What the evaluator sees of a thread, and of which of its states.
 #[derive(Debug, Default)]
 pub(super) struct Mirror {
-    pub task: Task,
+    /// None until it is filled.
+    pub task: Option<Box<Task>>,
     pub version: u32,
     pub lineage_seq: u64,
     pub lineage_hash: u64,
@@ -134,12 +198,9 @@ pub fn comm_of(text: &[u8]) -> [u8; 16] {
 impl Thread {
     /// One of the list that a capture begins with.
     pub fn listed(entry: ProcessEntry) -> Thread {
-        let image = Image {
-            exe: entry.exe,
-            exepath: entry.exepath,
-            filename: Vec::new(),
-            args: entry.args,
-            env: entry.env,
+        let texts =
+            ImageTexts { exepath: &entry.exepath, exe: &entry.exe, args: &entry.args, filename: b"", env: &entry.env };
+        let facts = ImageFacts {
             ino: entry.exe_ino,
             ctime: entry.exe_ctime,
             mtime: entry.exe_mtime,
@@ -147,8 +208,8 @@ impl Thread {
             upper_layer: entry.exe_upper_layer,
             lower_layer: entry.exe_lower_layer,
             from_memfd: entry.exe_from_memfd,
-            sent: Cell::default(),
         };
+        let image = Image::new(&texts, facts);
         let texts = Texts {
             image: Rc::new(image),
             cwd: without_slash(&entry.cwd).into(),
@@ -192,7 +253,7 @@ impl Thread {
 
     /// One of which nothing is known.
     pub fn unknown(tid: i64) -> Thread {
-        let image = Image { exe: NOTHING.to_vec(), ..Image::default() };
+        let image = Image::new(&ImageTexts { exe: NOTHING, ..ImageTexts::default() }, ImageFacts::default());
         let texts =
             Texts { image: Rc::new(image), cwd: Rc::from(*b"."), root: Rc::from(*b""), cgroups: Rc::from(*b"") };
         Thread::of_texts(tid, texts)
@@ -343,7 +404,8 @@ pub struct Threads {
     /// Threads that were not kept because the table was full.
     pub refused: u64,
     /// What was seen of threads that are gone: the memory serves those to come.
-    spare: Vec<Task>,
+    #[expect(clippy::vec_box, reason = "a thread takes the box, not what is in it")]
+    spare: Vec<Box<Task>>,
 }
 
 impl Threads {
@@ -439,27 +501,29 @@ impl Threads {
     }
 
     pub fn remove(&mut self, id: ThreadId) {
-        if let Some(mut thread) = self.slab[id.0 as usize].take() {
+        let place = &mut self.slab[id.0 as usize];
+        if let Some(thread) = place {
             self.by_tid.remove(&thread.tid);
-            if thread.mirror.version != 0 && self.spare.len() < SPARE {
-                self.spare.push(std::mem::take(&mut thread.mirror.task));
+            if let Some(task) = thread.mirror.task.take()
+                && self.spare.len() < SPARE
+            {
+                self.spare.push(task);
             }
+            *place = None;
             self.found.set(None);
             self.owner.set(None);
             self.free.push(id.0);
         }
     }
 
-    /// The mirror of a thread, to be filled. One that is empty gets the memory of another's.
-    pub(super) fn take_mirror(&mut self, id: ThreadId) -> Mirror {
-        let mut mirror = std::mem::take(&mut self.get_mut(id).mirror);
-        if mirror.version == 0
-            && let Some(task) = self.spare.pop()
-        {
-            mirror.task = task;
-            mirror.task.head.gen_ = 0;
-        }
-        mirror
+    /// The task of a thread's mirror, to be filled. Where there is none yet it has the memory of another's.
+    pub(super) fn take_task(&mut self, id: ThreadId) -> Box<Task> {
+        let own = self.get_mut(id).mirror.task.take();
+        own.unwrap_or_else(|| {
+            let mut task = self.spare.pop().unwrap_or_default();
+            task.head.gen_ = 0;
+            task
+        })
     }
 
     pub fn len(&self) -> usize {

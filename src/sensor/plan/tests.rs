@@ -98,6 +98,16 @@ fn features_follow_conditions_and_outputs() {
 }
 
 #[test]
+fn a_replay_keeps_what_conditions_and_outputs_ask() {
+    let demand = |condition: &str, output: &str| planned(&rule(condition, output), |_| {}).demand;
+    let nothing = Demand { memory: false, env: false };
+    assert_eq!(demand("evt.type = openat and proc.name = x", "%proc.cmdline"), nothing);
+    assert_eq!(demand("evt.type = openat and proc.vmsize > 5", "x"), Demand { memory: true, ..nothing });
+    assert_eq!(demand("evt.type = openat", "%thread.vmrss"), Demand { memory: true, ..nothing });
+    assert_eq!(demand("evt.type = openat", "%proc.aenv[X]"), Demand { env: true, ..nothing });
+}
+
+#[test]
 fn outputs_are_appended_to() {
     let plan = planned(&rule("evt.type = openat", "x"), |config| {
         config.append_output = vec![
