@@ -278,10 +278,10 @@ impl Inspector {
         }
         let room = bounds::INTERFACES.saturating_sub(self.interfaces.len());
         self.interfaces.extend(interfaces.into_iter().take(room));
-        self.facts += 1;
-        let known = &mut self.host.users;
-        users.iter().for_each(|u| known.set_user(u.uid, &u.name, &u.home, &u.shell));
-        groups.iter().for_each(|g| known.set_group(g.gid, &g.name));
+        self.change_users(b"host", |known| {
+            users.iter().for_each(|u| known.set_user(u.uid, &u.name, &u.home, &u.shell));
+            groups.iter().for_each(|g| known.set_group(g.gid, &g.name));
+        });
         for entry in processes {
             self.add_thread(Thread::listed(entry));
         }
