@@ -315,7 +315,7 @@ impl Reader {
         }
         let (start, len) = self.block;
         let data = start + Plain::data(self.params);
-        let lengths = self.source.bytes(&(start + Plain::FRONT..data));
+        let lengths = self.source.bytes(&(start + FRONT..data));
         spans(lengths, |length: [u8; 2]| u16::from_ne_bytes(length).into(), &mut self.spans[..self.params]);
         self.body = data..start + len - 4;
         self.form = Readiness::Parsed;
@@ -348,6 +348,9 @@ impl Reader {
     }
 }
 
+/// Bytes in front of the lengths, in a block of the form of [`Plain`].
+const FRONT: usize = 36;
+
 /// The front of a block of an event of today's most frequent form.
 pub(super) struct Plain<'b> {
     pub head: Head,
@@ -361,13 +364,10 @@ pub(super) struct Plain<'b> {
 }
 
 impl<'b> Plain<'b> {
-    /// Bytes in front of the lengths.
-    const FRONT: usize = 36;
-
     /// None where bytes begin with another block, or one that is not whole.
     #[inline(always)]
     fn of(bytes: &'b [u8]) -> Option<Plain<'b>> {
-        let mut from = Cursor(bytes.first_chunk::<36>()?);
+        let mut from = Cursor(bytes.first_chunk::<FRONT>()?);
         let (kind, len) = (from.u32()?, from.u32()? as usize);
         let (cpu, time, tid, event_len) = (from.u16()?, from.u64()?, from.i64()?, from.u32()?);
         let (code, params) = (from.u16()?, from.u32()? as usize);
@@ -382,13 +382,13 @@ impl<'b> Plain<'b> {
 
     /// Where so many parameters begin in the block.
     const fn data(params: usize) -> usize {
-        Plain::FRONT + 2 * params
+        FRONT + 2 * params
     }
 
     /// The parameters of an event that has two, of 64 bits each.
     #[inline(always)]
     pub fn two_numbers(&self) -> Option<[i64; 2]> {
-        let mut from = Cursor(self.bytes.get(Plain::FRONT..)?.first_chunk::<20>()?);
+        let mut from = Cursor(self.bytes.get(FRONT..)?.first_chunk::<20>()?);
         let lengths = [from.u16()?, from.u16()?];
         let numbers = [from.i64()?, from.i64()?];
         (self.params == 2 && lengths == [8; 2]).then_some(numbers)
@@ -397,7 +397,7 @@ impl<'b> Plain<'b> {
     /// Whether the lengths fit together; false also where the file ends so soon that they cannot be looked at together.
     #[inline(always)]
     fn is_whole(&self, known: &Known) -> bool {
-        let Some(sum) = sum(&self.bytes[Plain::FRONT..], self.params) else { return false };
+        let Some(sum) = sum(&self.bytes[FRONT..], self.params) else { return false };
         let told = 26 + 2 * self.params + sum;
         let event_len = self.event_len as usize;
         (told == event_len || told == event_len + usize::from(known.missing))
