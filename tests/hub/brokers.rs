@@ -1,7 +1,8 @@
 //! Brokers, a database and a mail server on loopback, where they are installed (`scripts/deps hub`).
 
+use crate::port::free_port;
 use crate::postgresql::{PASSWORD, Server};
-use crate::process::{Hub, Process, alert, free_port, number, wait_until};
+use crate::process::{Hub, Process, alert, number, wait_until};
 use amqprs::channel::{BasicGetArguments, QueueDeclareArguments};
 use amqprs::connection::{Connection, OpenConnectionArguments};
 use serde_json::{Value, json};

@@ -3,7 +3,8 @@
 //! Skipped with a line when Chromium is not installed. `FALCO_HUB_SCREENSHOTS=DIR` keeps pictures of every page.
 
 use super::page::{Page, feed};
-use super::process::{Hub, Process, free_port, wait_until};
+use super::port::free_port;
+use super::process::{Hub, Process, wait_until};
 use base64::Engine;
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -11,7 +12,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a slow machine may take for one thing.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -161,17 +162,37 @@ impl Browser {
         std::fs::write(Path::new(&directory).join(format!("{name}.png")), data.expect("base64")).expect("written");
     }
 
-    /// What can be used has a name for who cannot see it, and nothing is wider than the window.
+    /// What can be used has a name for who cannot see it, and nothing is wider than the window, once the page has settled.
     fn is_usable(&self, place: &str) {
+        let mut fault = None;
+        let within = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < within {
+            fault = self.fault();
+            if fault.is_none() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("{place}: {}", fault.expect("just found"));
+    }
+
+    fn fault(&self) -> Option<String> {
         let tree = self.call("Accessibility.getFullAXTree", json!({}));
         for node in tree["nodes"].as_array().expect("nodes") {
             let role = node["role"]["value"].as_str().unwrap_or_default();
             let named = node["name"]["value"].as_str().is_some_and(|name| !name.trim().is_empty());
             let needed = ["button", "link", "textbox", "searchbox", "combobox", "checkbox", "table"].contains(&role);
-            assert!(named || !needed || node["ignored"] == true, "{place}: without a name: {node}");
+            if !named && needed && node["ignored"] != true {
+                return Some(format!("without a name: {node}"));
+            }
         }
         let wide = self.eval("[document.documentElement.scrollWidth, innerWidth]");
-        assert!(wide[0].as_i64() <= wide[1].as_i64(), "{place}: wider than the window: {wide}");
+        (wide[0].as_i64() > wide[1].as_i64()).then(|| format!("wider than the window: {wide}"))
+    }
+
+    fn no_complaints(&self) {
+        let complaints = self.complaints.borrow();
+        assert!(complaints.is_empty(), "the page complains: {complaints:?}");
     }
 }
 
@@ -266,6 +287,7 @@ fn the_page_in_a_browser() {
     browser.is_usable("outputs on a phone");
     browser.theme("dark");
     browser.picture("outputs-phone");
+    browser.no_complaints();
 }
 
 /// How long a page takes from a click until it is drawn, in milliseconds.
@@ -336,4 +358,5 @@ fn a_big_store_is_drawn_within_a_second() {
         }
     }
     assert!(slow.is_empty(), "more than a second: {slow:?}");
+    browser.no_complaints();
 }

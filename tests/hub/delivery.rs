@@ -1,7 +1,8 @@
 //! Nothing that was acknowledged is lost: outputs are killed, hung and brought back, and the hub is killed, while alerts
 //! come in.
 
-use crate::process::{Hub, Mode, Process, Receiver, alert, free_port, number, syslog_json, wait_until};
+use crate::port::free_port;
+use crate::process::{Hub, Mode, Process, Receiver, alert, number, syslog_json, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};

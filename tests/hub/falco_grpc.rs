@@ -2,7 +2,8 @@
 
 use crate::grpc::Raw;
 use crate::input::certificates;
-use crate::process::{Hub, alert, free_port, request, wait_until};
+use crate::port::free_port;
+use crate::process::{Hub, alert, request, wait_until};
 use crate::telemetry::{Field, at, check, text};
 use falco_sensor::hub::tls::client_of;
 use http::Uri;

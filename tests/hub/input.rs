@@ -1,6 +1,7 @@
 //! What comes in: endpoints, answers, batches, the unix socket, the token, TLS.
 
-use crate::process::{Hub, Mode, Process, Receiver, alert, free_port, request, wait_until};
+use crate::port::free_port;
+use crate::process::{Hub, Mode, Process, Receiver, alert, request, wait_until};
 use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;

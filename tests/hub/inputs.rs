@@ -3,7 +3,8 @@
 use crate::brokers::{RabbitMq, distinct, listens, post, quick};
 use crate::delivery::{self, alerts};
 use crate::kafka::kcat;
-use crate::process::{Hub, Mode, Process, Receiver, free_port, number, wait_until};
+use crate::port::free_port;
+use crate::process::{Hub, Mode, Process, Receiver, number, wait_until};
 use crate::receivers::{nats, redis_ask};
 use amqprs::BasicProperties;
 use amqprs::channel::BasicPublishArguments;

@@ -2,7 +2,8 @@
 //! topics; and the brokers that kcat holds (librdkafka's), which read every batch, compressed or not.
 
 use crate::brokers::{certificate, distinct, quick};
-use crate::process::{Hub, Process, alert, free_port, number, wait_until};
+use crate::port::free_port;
+use crate::process::{Hub, Process, alert, number, wait_until};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::{digest, hmac, pbkdf2};

@@ -17,6 +17,8 @@ mod kafka;
 mod outputs;
 mod page;
 mod payloads;
+#[path = "../support/port.rs"]
+mod port;
 mod postgresql;
 mod process;
 mod receivers;

@@ -1,6 +1,7 @@
 //! The page's interface from outside: who may ask, what is answered.
 
-use super::process::{Hub, free_port, request, wait_until};
+use super::port::free_port;
+use super::process::{Hub, request, wait_until};
 use base64::Engine;
 use serde_json::{Value, json};
 use std::net::TcpStream;

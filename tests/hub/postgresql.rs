@@ -1,6 +1,7 @@
 //! A PostgreSQL server on loopback, where one is installed (`scripts/deps hub`).
 
-use super::process::{Process, free_port, wait_until};
+use super::port::free_port;
+use super::process::{Process, wait_until};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;

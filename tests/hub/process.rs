@@ -1,5 +1,6 @@
 //! Starting the hub and servers, HTTP without a library, receivers that can be killed, hung and brought back.
 
+use super::port::free_port;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -9,11 +10,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
-}
 
 /// Waits until `condition` holds; panics with `what` when it does not in time.
 pub fn wait_until(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {

@@ -1,6 +1,7 @@
 //! Real servers on loopback, where they are installed (`scripts/deps hub`).
 
-use crate::process::{Hub, Process, alert, free_port, number, request, syslog_json, wait_until};
+use crate::port::free_port;
+use crate::process::{Hub, Process, alert, number, request, syslog_json, wait_until};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, UdpSocket};

@@ -3,7 +3,8 @@
 
 use crate::grpc::{Answer, Collector};
 use crate::input::certificates;
-use crate::process::{Hub, Mode, Receiver, alert, free_port, wait_until};
+use crate::port::free_port;
+use crate::process::{Hub, Mode, Receiver, alert, wait_until};
 use falco_sensor::hub::tls::{self, Files};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
