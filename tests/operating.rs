@@ -1,14 +1,21 @@
 //! The program as an operator meets it: its web server, its metrics, files that change while it runs. Without a driver, so no event
 //! is needed.
 
+#[path = "support/port.rs"]
+mod port;
+
+use port::free_port;
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_falco-sensor");
 const PATIENCE: Duration = Duration::from_secs(60);
 const RULE: &str = "- {rule: one, desc: d, condition: evt.type = open, output: x, priority: notice}\n";
 
@@ -22,10 +29,6 @@ impl Drop for Sensor {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
 /// Waits until `what` is there.
@@ -43,6 +46,11 @@ fn wait_for<T>(name: &str, mut what: impl FnMut() -> Option<T>) -> T {
 impl Sensor {
     /// One with this configuration, in a folder with `rules.yaml`; `DIR` stands for the folder.
     fn start(config: &str, prepare: impl FnOnce(&Path)) -> Sensor {
+        Sensor::start_with(&mut Command::new(PROGRAM), config, prepare)
+    }
+
+    /// The same by another command, which runs the program with the arguments it is given.
+    fn start_with(command: &mut Command, config: &str, prepare: impl FnOnce(&Path)) -> Sensor {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path();
         fs::write(path.join("rules.yaml"), RULE).expect("writable");
@@ -52,14 +60,8 @@ impl Sensor {
         fs::write(path.join("c.yaml"), config.replace("DIR", &path.display().to_string())).expect("writable");
         prepare(path);
         let file = |name: &str| fs::File::create(path.join(name)).expect("writable");
-        let child = Command::new(env!("CARGO_BIN_EXE_falco-sensor"))
-            .arg("-c")
-            .arg(path.join("c.yaml"))
-            .stdin(Stdio::null())
-            .stdout(file("out"))
-            .stderr(file("err"))
-            .spawn()
-            .expect("starts");
+        command.current_dir(path).arg("-c").arg(path.join("c.yaml"));
+        let child = command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err")).spawn().expect("starts");
         let mut sensor = Sensor { folder, child };
         wait_for("ready", || {
             assert!(sensor.child.try_wait().expect("can be asked").is_none(), "{}", sensor.read("err"));
@@ -314,4 +316,63 @@ fn files_that_change_are_loaded_and_bad_ones_are_not() {
     std::thread::sleep(Duration::from_millis(400));
     let (_, err) = sensor.stop();
     assert_eq!(err.matches(": reloaded in ").count(), 5, "{err}");
+}
+
+/// A server of names that is silent until it may speak, and then tells one address of every host.
+fn name_server(address: (&str, u16), speaks: Arc<AtomicBool>) -> std::io::Result<()> {
+    let socket = UdpSocket::bind(address)?;
+    std::thread::spawn(move || {
+        let mut query = [0; 512];
+        while let Ok((size, from)) = socket.recv_from(&mut query) {
+            if !speaks.load(Ordering::Relaxed) {
+                continue;
+            }
+            // The header of RFC 1035, the question, and of a question for type A the answer.
+            let end = 12 + query[12..size].iter().position(|byte| *byte == 0).expect("the name ends") + 5;
+            let mut answer = query[..end].to_vec();
+            answer[2..4].copy_from_slice(&[0x81, 0x80]);
+            let is_a = query[end - 4..end - 2] == [0, 1];
+            answer[4..12].copy_from_slice(&[0, 1, 0, u8::from(is_a), 0, 0, 0, 0]);
+            if is_a {
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 7]);
+            }
+            socket.send_to(&answer, from).expect("sent");
+        }
+    });
+    Ok(())
+}
+
+#[test]
+fn a_resolver_that_does_not_answer_holds_up_nothing() {
+    let speaks = Arc::new(AtomicBool::new(false));
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root || name_server(("127.0.0.77", 53), speaks.clone()).is_err() {
+        println!("skipped: only root can give a program another resolver");
+        return;
+    }
+    let rules = |host: &str| {
+        format!(
+            "- {{rule: one, desc: d, condition: 'evt.type = connect and fd.sip.name = {host}', output: x, priority: notice}}\n"
+        )
+    };
+    let start = |options: &str| {
+        let alone = "mount --bind resolv.conf /etc/resolv.conf && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", alone, "sh", PROGRAM]);
+        Sensor::start_with(&mut command, "log_level: debug\n", |path| {
+            fs::write(path.join("resolv.conf"), format!("nameserver 127.0.0.77\n{options}")).expect("writable");
+            fs::write(path.join("rules.yaml"), rules("one.example")).expect("writable");
+        })
+    };
+    // It is asked for minutes, far longer than this test waits for anything.
+    let sensor = start("options timeout:30 attempts:5\n");
+    sensor.write("rules.yaml", &rules("two.example"));
+    sensor.says("reloaded in", 1);
+    let (_, errors) = sensor.stop();
+    assert!(!errors.contains("which rules name"), "nothing was known: {errors}");
+
+    speaks.store(true, Ordering::Relaxed);
+    let sensor = start("");
+    sensor.says("host \"one.example\", which rules name: [192.0.2.7]", 1);
+    sensor.stop();
 }

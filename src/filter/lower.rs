@@ -6,6 +6,7 @@
 use super::ast::{Expr, Modifier, Op, Operand, Pos, Right, Text};
 use super::error::{ErrorKind, FilterError, type_name};
 use super::glob::Glob;
+use super::host::Host;
 use super::literal::{self, Group, Literal, group};
 use super::pathprefix::PathPrefixes;
 use super::posix::Patterns;
@@ -15,6 +16,7 @@ use super::test::{BytesSet, Test, TestKind, literal_bits};
 use super::transform::{TermType, result_type};
 use crate::event::value::{Depends, FieldArg, FieldDef, Multi, Scope, Type};
 use memchr::memmem::Finder;
+use std::sync::Arc;
 
 /// A condition over predicates.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,8 +39,6 @@ pub struct Lower<'s> {
     pub table: Table,
     /// For an output: fields that cannot be filtered by are fine, and so are event types in transformers.
     pub printing: bool,
-    /// Ask the resolver for the hosts that conditions name. Only for programs that will run: it takes time.
-    pub resolving: bool,
     pub patterns: Patterns,
     /// The condition is a rule's: which events it listens to has to be told from its text.
     pub of_rule: bool,
@@ -51,7 +51,7 @@ fn error<T>(kind: ErrorKind, pos: Pos, message: impl Into<String>) -> Result<T, 
 impl<'s> Lower<'s> {
     pub fn new(scheme: &'s dyn Scheme) -> Self {
         let (table, patterns) = (Table::default(), Patterns::default());
-        Lower { scheme, table, printing: false, resolving: false, patterns, of_rule: false }
+        Lower { scheme, table, printing: false, patterns, of_rule: false }
     }
 
     pub fn condition(&mut self, expr: &Expr) -> Result<Cond, FilterError> {
@@ -229,11 +229,11 @@ impl<'s> Lower<'s> {
             }
         }
         let name = def.map_or("", |(def, _)| def.name);
-        let (scheme, resolving, patterns) = (self.scheme, self.resolving, &self.patterns);
+        let (scheme, patterns) = (self.scheme, &self.patterns);
         let key = PredicateKey { left: left_id, op: Some(op), modifier, right: RightKey::Values(values) };
         self.table.intern_predicate(key.clone(), |_| {
             let RightKey::Values(values) = &key.right else { unreachable!("built just above") };
-            let build = Build { scheme, ty: ty.ty, name, pos: right.pos(), resolving, patterns };
+            let build = Build { scheme, ty: ty.ty, name, pos: right.pos(), patterns };
             let check = if ty.list {
                 let set = build.set(values)?.plain();
                 match op {
@@ -332,7 +332,6 @@ struct Build<'a> {
     ty: Type,
     name: &'a str,
     pos: Pos,
-    resolving: bool,
     patterns: &'a Patterns,
 }
 
@@ -437,14 +436,13 @@ impl Build<'_> {
 
     /// Host names: the field's address is compared with what the names resolve to now.
     fn hosts(&self, op: Op, values: &[Text]) -> Result<Test, FilterError> {
-        let mut set = hashbrown::HashSet::new();
+        let mut hosts = Vec::new();
         for value in values {
             self.literal(value)?;
-            if let (true, Ok(name)) = (self.resolving, std::str::from_utf8(value)) {
-                set.extend(self.scheme.resolve_host(name));
-            }
+            // No host has another name.
+            hosts.extend(std::str::from_utf8(value).ok().map(|name| Arc::new(Host::new(name))));
         }
-        Ok(Test { kind: TestKind::AddrSet(Box::new(set)), negate: op == Op::Ne })
+        Ok(Test { kind: TestKind::Hosts(hosts.into()), negate: op == Op::Ne })
     }
 
     fn set(&self, values: &[Text]) -> Result<TestKind, FilterError> {

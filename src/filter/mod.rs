@@ -15,6 +15,7 @@ pub mod escape;
 pub mod format;
 mod formula;
 pub mod glob;
+pub mod host;
 pub mod infer;
 mod kept;
 mod lexer;

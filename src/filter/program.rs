@@ -10,21 +10,23 @@ use super::ast::Expr;
 use super::column::{Column, Tables};
 use super::error::FilterError;
 use super::formula::{FALSE, Formulas, NodeId, TRUE};
+use super::host::Host;
 use super::infer;
 use super::kept::Kept;
 use super::literal::Literal;
 use super::lower::Lower;
 use super::met::Met;
 use super::posix::Patterns;
-use super::predicate::{Check, PredicateId, Table, TermId, TermKind};
+use super::predicate::{Check, Predicate, PredicateId, Table, TermId, TermKind};
 use super::residual::{Instr, Residual, Same, Step, Target, emit, straighten};
 use super::scheme::{CodeSet, MAX_CODES, Scheme};
-use super::test::{TestKind, number_bits, ordered};
+use super::test::{Test, TestKind, number_bits, ordered};
 use super::transform;
 use crate::event::clock;
 use crate::event::value::{Extract, FieldUse, Multi, Part, Room, Said, Value, Versioned};
 use bumpalo::Bump;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -178,7 +180,7 @@ impl<'s> Compiler<'s> {
 
     /// With patterns that may have been compiled before.
     pub fn with_patterns(patterns: Patterns, scheme: &'s dyn Scheme, matching: Matching) -> Self {
-        let lower = Lower { resolving: true, patterns, ..Lower::new(scheme) };
+        let lower = Lower { patterns, ..Lower::new(scheme) };
         let (formulas, rules) = (Formulas::default(), Vec::new());
         Compiler { lower, formulas, rules, syscalls: CodeSet::EMPTY, matching, tables: Tables::default() }
     }
@@ -321,6 +323,15 @@ impl Program {
         task_columns.dedup();
         let is_deep = entries.iter().any(|entry| formulas.depth(entry.node) > DEEPEST);
         Plan { entries, starts, task_columns, is_deep }
+    }
+
+    /// The hosts that comparisons name, of which somebody has to tell the addresses.
+    pub fn hosts(&self) -> Vec<Arc<Host>> {
+        let named = |predicate: &Predicate| match &predicate.check {
+            Check::Literal(Test { kind: TestKind::Hosts(hosts), .. }) => hosts.to_vec(),
+            _ => Vec::new(),
+        };
+        self.table.predicates.iter().flat_map(named).collect()
     }
 
     /// Tells this program from others that a context may have met.

@@ -305,6 +305,7 @@ impl Site<'_> {
                     TestKind::Order(Op::Ge | Op::Gt, _) => (1.0, 0.97),
                     TestKind::Equal(_) | TestKind::Order(..) | TestKind::NumberSet(_) => (2.0, 0.2),
                     TestKind::Nets(_) | TestKind::AddrSet(_) => (5.0, 0.2),
+                    TestKind::Hosts(_) => (10.0, 0.05),
                     TestKind::BytesSet(_) => (10.0, 0.1),
                     TestKind::StartsWith(_) | TestKind::EndsWith(_) => (3.0, 0.05),
                     TestKind::Contains(_) | TestKind::IContains(_) | TestKind::Glob(_) => (15.0, 0.03),

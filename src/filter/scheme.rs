@@ -6,7 +6,6 @@
 use crate::event::value::{ArgKind, FieldArg, FieldDef, FieldId, FieldUse, Type};
 use crate::event::{params, statics};
 use std::fmt;
-use std::net::IpAddr;
 
 /// Highest number of event codes a set can hold.
 pub const MAX_CODES: usize = 512;
@@ -121,12 +120,6 @@ pub trait Scheme: Sync {
     fn syscall_codes(&self, name: &str) -> CodeSet {
         let _ = name;
         CodeSet::EMPTY
-    }
-
-    /// Addresses of a host name, none when it cannot be resolved. May block; asked when programs are built.
-    fn resolve_host(&self, name: &str) -> Vec<IpAddr> {
-        use std::net::ToSocketAddrs;
-        (name, 0).to_socket_addrs().map(|all| all.map(|addr| addr.ip()).collect()).unwrap_or_default()
     }
 
     /// Port number of a service name.

@@ -5,6 +5,7 @@
 
 use super::ast::{Modifier, Op};
 use super::glob::Glob;
+use super::host::Host;
 use super::literal::{Literal, Net};
 use super::pathprefix::PathPrefixes;
 use super::posix::Pattern;
@@ -14,6 +15,7 @@ use hashbrown::HashSet;
 use memchr::memmem::Finder;
 use std::cmp::Ordering;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A comparison of one value; `negate` turns `=` into `!=`.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub enum TestKind {
     BytesSet(Box<BytesSet>),
     AddrSet(Box<HashSet<IpAddr>>),
     Nets(Box<[Net]>),
+    /// The addresses of any of these.
+    Hosts(Box<[Arc<Host>]>),
     Contains(Box<Finder<'static>>),
     IContains(Box<[u8]>),
     StartsWith(Box<[u8]>),
@@ -186,6 +190,7 @@ impl Test {
             TestKind::BytesSet(set) => bytes(v).is_some_and(|s| set.contains(s)),
             TestKind::AddrSet(set) => matches!(v, Value::Ip(ip) if set.contains(ip)),
             TestKind::Nets(nets) => matches!(v, Value::Ip(ip) if nets.iter().any(|n| n.contains(*ip))),
+            TestKind::Hosts(hosts) => matches!(v, Value::Ip(ip) if hosts.iter().any(|host| host.has(*ip))),
             TestKind::Contains(finder) => bytes(v).is_some_and(|s| finder.find(s).is_some()),
             TestKind::IContains(needle) => bytes(v).is_some_and(|s| contains_ignoring_case(s, needle)),
             TestKind::StartsWith(prefix) => bytes(v).is_some_and(|s| s.starts_with(prefix)),

@@ -192,6 +192,7 @@ fn kind(kind: &TestKind) -> String {
         TestKind::NumberSet(set) => format!("set of {}", set.len()),
         TestKind::BytesSet(_) => "hash set".into(),
         TestKind::AddrSet(set) => format!("set of {} addresses", set.len()),
+        TestKind::Hosts(hosts) => format!("the addresses of {} hosts, looked up beside", hosts.len()),
         TestKind::Nets(nets) => format!("{} networks", nets.len()),
         TestKind::Contains(_) | TestKind::IContains(_) => "search".into(),
         TestKind::StartsWith(_) => "prefix".into(),

@@ -7,6 +7,7 @@ use super::config::Config;
 use super::drops::{self, Monitor};
 use super::files::Files;
 use super::fleet::Fleet;
+use super::hosts::Keeper;
 use super::log::{self, Level};
 use super::metrics::Telemetry;
 use super::notify::{Notifier, Pulse};
@@ -61,6 +62,7 @@ pub(super) struct Control<'r> {
     pub dropped_before: u64,
     pub recorder: Option<Recorder>,
     pub own_users: Reader,
+    pub hosts: Keeper,
     pub writer: Writer,
     pub monitor: Monitor,
     pub notifier: Notifier,

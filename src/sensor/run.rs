@@ -10,6 +10,7 @@ use super::control::{Control, State};
 use super::drops::Monitor;
 use super::files::Files;
 use super::fleet::Fleet;
+use super::hosts::Keeper;
 use super::log::{self, Level};
 use super::metrics::Telemetry;
 use super::metrics::table::Group;
@@ -65,6 +66,8 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
     let driver = plan.driver;
     let counters = tally.counters(&plan);
     let shared = shared(&config, options, plan, clock, counters);
+    let mut hosts = Keeper::default();
+    hosts.keep(shared.plan.program.hosts())?;
     let engine = if config.driver { "module" } else { "nodriver" };
     let telemetry = Arc::new(Telemetry::new(&style.hostname, engine, &host_root()));
     telemetry.state().running = shared.plan.forms.iter().flatten().count();
@@ -107,6 +110,7 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
         dropped_before: 0,
         recorder,
         own_users,
+        hosts,
         writer: Writer::new(style),
         monitor: Monitor::new(config.drops.clone(), Instant::now()),
         config,
