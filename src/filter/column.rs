@@ -9,7 +9,7 @@
 
 use super::literal::{Literal, Net};
 use super::pathprefix::PathTree;
-use super::posix;
+use super::posix::{self, Pattern};
 use super::predicate::{Check, PredicateId, RightKey, Table, Term, TermId};
 use super::program::check;
 use super::test::{Test, TestKind, is_clean, number_bits};
@@ -23,6 +23,7 @@ use hashbrown::HashMap;
 use regex_automata::{PatternSet, meta};
 use std::cell::RefCell;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 /// When a kind of comparison gets a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -121,9 +122,11 @@ impl Search {
 /// Regular expressions as one automaton.
 #[derive(Debug)]
 struct Regexes {
-    automaton: meta::Regex,
+    patterns: Vec<Pattern>,
     /// By pattern.
     ids: Vec<PredicateId>,
+    /// Made when it is asked for the first time, as that of a [`Pattern`]; None when it would be too large.
+    automaton: OnceLock<Option<meta::Regex>>,
 }
 
 thread_local! {
@@ -132,25 +135,35 @@ thread_local! {
 }
 
 impl Regexes {
-    /// None when the automaton would be too large: then its members are asked one by one.
-    fn new(members: &[(PredicateId, &str)]) -> Option<Regexes> {
+    fn new(members: Vec<(PredicateId, Pattern)>) -> Regexes {
+        let (ids, patterns) = members.into_iter().unzip();
+        Regexes { patterns, ids, automaton: OnceLock::new() }
+    }
+
+    /// None when it would be too large: then its members are asked one by one.
+    #[inline]
+    fn automaton(&self) -> Option<&meta::Regex> {
+        self.automaton.get_or_init(|| self.build()).as_ref()
+    }
+
+    #[cold]
+    fn build(&self) -> Option<meta::Regex> {
         let config = posix::config()
             .match_kind(regex_automata::MatchKind::All)
             .nfa_size_limit(Some(8 << 20))
             .hybrid_cache_capacity(1 << 20);
-        let patterns: Vec<&str> = members.iter().map(|(_, pattern)| *pattern).collect();
-        let automaton = meta::Builder::new().configure(config).syntax(posix::syntax()).build_many(&patterns).ok()?;
-        Some(Regexes { automaton, ids: members.iter().map(|(id, _)| *id).collect() })
+        let patterns: Vec<&str> = self.patterns.iter().map(Pattern::translated).collect();
+        meta::Builder::new().configure(config).syntax(posix::syntax()).build_many(&patterns).ok()
     }
 
     /// `text` is UTF-8.
-    fn find(&self, text: &[u8], found: &mut impl FnMut(PredicateId)) {
+    fn find(&self, automaton: &meta::Regex, text: &[u8], found: &mut impl FnMut(PredicateId)) {
         MATCHING.with_borrow_mut(|matching| {
             if matching.capacity() < self.ids.len() {
                 *matching = PatternSet::new(self.ids.len());
             }
             matching.clear();
-            self.automaton.which_overlapping_matches(&regex_automata::Input::new(text), matching);
+            automaton.which_overlapping_matches(&regex_automata::Input::new(text), matching);
             matching.iter().for_each(|pattern| found(self.ids[pattern.as_usize()]));
         });
     }
@@ -277,7 +290,7 @@ impl Column {
                 }
                 Some((Kind::Regex, test)) => {
                     let TestKind::Regex(regex) = &test.kind else { continue };
-                    regexes.push((id, regex.translated()));
+                    regexes.push((id, Pattern::clone(regex)));
                 }
                 Some((_, test)) => column.put(id, test, &table.predicate(id).key.right),
             }
@@ -293,13 +306,7 @@ impl Column {
             }
             *if any_case { &mut column.search_any_case } else { &mut column.search } = built;
         }
-        if !regexes.is_empty() {
-            column.regexes = Regexes::new(&regexes);
-            if column.regexes.is_none() {
-                column.single.extend(regexes.iter().map(|(id, _)| *id));
-                column.kinds.0 &= !(1 << Kind::Regex as u16);
-            }
-        }
+        column.regexes = (!regexes.is_empty()).then(|| Regexes::new(regexes));
         column
     }
 
@@ -397,11 +404,10 @@ impl Column {
                 if asked.has(Kind::Regex)
                     && let Some(regexes) = &self.regexes
                 {
-                    if is_clean(text) {
-                        regexes.find(text, found);
-                    } else {
-                        // The text is repaired first: as its test does.
-                        self.one_by_one(value, Asked::only(Kind::Regex), table, arena, found);
+                    match regexes.automaton().filter(|_| is_clean(text)) {
+                        Some(automaton) => regexes.find(automaton, text, found),
+                        // A text that is not clean is repaired first: as its test does.
+                        None => self.one_by_one(value, Asked::only(Kind::Regex), table, arena, found),
                     }
                 }
             }
@@ -495,6 +501,7 @@ impl Column {
             Kind::Search | Kind::SearchAnyCase => format!("one automaton of {members}"),
             Kind::Path => format!("one tree of {members} paths"),
             Kind::Pattern => format!("behind a trie of {members} beginnings"),
+            Kind::Regex if self.regexes.as_ref().and_then(Regexes::automaton).is_none() => "by itself".to_owned(),
             Kind::Regex => format!("one automaton of {members} expressions"),
             Kind::Network => format!("one table of {members} networks"),
         }

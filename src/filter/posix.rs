@@ -10,43 +10,90 @@
 
 use hashbrown::HashMap;
 use regex_automata::meta;
+use regex_automata::nfa::thompson::WhichCaptures;
 use regex_automata::util::syntax;
-use std::sync::{Arc, Mutex, PoisonError};
+use regex_syntax::hir::{Class, Hir, HirKind};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// A pattern that was compiled.
+/// A pattern that is valid. Its automaton is made when it is asked for the first time: most patterns never are.
 #[derive(Clone, Debug)]
-pub struct Pattern {
-    translated: Arc<str>,
-    automaton: meta::Regex,
+pub struct Pattern(Arc<Valid>);
+
+#[derive(Debug)]
+struct Valid {
+    translated: String,
+    automaton: OnceLock<meta::Regex>,
 }
+
+/// The largest automaton, in bytes.
+const MOST: usize = 1 << 20;
 
 impl Pattern {
     /// The error says what is wrong with it.
     pub fn new(pattern: &str) -> Result<Pattern, String> {
         let translated = format!(r"\A(?:{})\z", translate(pattern)?);
-        let built = meta::Builder::new().configure(config()).syntax(syntax()).build(&translated);
-        let automaton = built.map_err(|error| match (error.size_limit(), error.syntax_error()) {
-            (Some(_), _) => "pattern too large".to_owned(),
-            (_, Some(error)) => error.to_string().lines().last().unwrap_or_default().trim().to_owned(),
-            _ => error.to_string(),
-        })?;
-        Ok(Pattern { translated: translated.into(), automaton })
+        let parsed = syntax::parse_with(&translated, &syntax())
+            .map_err(|error| error.to_string().lines().last().unwrap_or_default().trim().to_owned())?;
+        let automaton = OnceLock::new();
+        if most(&parsed) > MOST {
+            let built = meta::Builder::new().configure(config().nfa_size_limit(Some(MOST))).build_from_hir(&parsed);
+            let built = built.map_err(|error| match error.size_limit() {
+                Some(_) => "pattern too large".to_owned(),
+                None => error.to_string(),
+            })?;
+            let _ = automaton.set(built);
+        }
+        Ok(Pattern(Arc::new(Valid { translated, automaton })))
     }
 
     /// In the dialect of the `regex` crate, to be read with [`syntax`].
     pub fn translated(&self) -> &str {
-        &self.translated
+        &self.0.translated
     }
 
     #[inline]
     pub fn is_match(&self, subject: &[u8]) -> bool {
-        self.automaton.is_match(subject)
+        self.0.automaton.get_or_init(|| self.build()).is_match(subject)
+    }
+
+    #[cold]
+    fn build(&self) -> meta::Regex {
+        let built = meta::Builder::new().configure(config()).syntax(syntax()).build(&self.0.translated);
+        built.expect("its text was parsed before, and its size has no limit")
     }
 }
 
-/// How patterns are compiled: their automata grow while they are asked, which most of them never are.
+/// More bytes than an automaton for this takes. What may be too large is built to see whether it is; nothing else is.
+fn most(pattern: &Hir) -> usize {
+    // A state and what belongs to it; a range of characters in UTF-8 is as many sequences of four bytes as this.
+    const STATE: usize = 100;
+    const SEQUENCES: usize = 10;
+    let states = match pattern.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(literal) => literal.0.len(),
+        HirKind::Class(Class::Bytes(class)) => class.ranges().len(),
+        HirKind::Class(Class::Unicode(class)) => class.ranges().len().saturating_mul(SEQUENCES * 4),
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min).max(repetition.min).max(1) as usize;
+            return most(&repetition.sub).saturating_add(2 * STATE).saturating_mul(times.saturating_add(1));
+        }
+        HirKind::Capture(capture) => return most(&capture.sub).saturating_add(2 * STATE),
+        HirKind::Concat(all) | HirKind::Alternation(all) => {
+            return all.iter().fold(2 * STATE, |sum, one| sum.saturating_add(most(one)).saturating_add(STATE));
+        }
+    };
+    states.saturating_add(1).saturating_mul(STATE)
+}
+
+/// How patterns are compiled: their automata grow while they are asked, which most of them never are, and nobody asks where
+/// one matches.
 pub fn config() -> meta::Config {
-    meta::Config::new().utf8_empty(false).nfa_size_limit(Some(1 << 20)).dfa(false).onepass(false)
+    meta::Config::new()
+        .which_captures(WhichCaptures::None)
+        .utf8_empty(false)
+        .nfa_size_limit(None)
+        .dfa(false)
+        .onepass(false)
 }
 
 /// How translated patterns are read.
@@ -54,12 +101,12 @@ pub fn syntax() -> syntax::Config {
     syntax::Config::new().multi_line(true).utf8(false)
 }
 
-/// Patterns that were compiled: whoever loads rules asks for each several times.
+/// Patterns that are known: whoever loads rules asks for each several times.
 #[derive(Clone, Debug, Default)]
 pub struct Patterns(Arc<Mutex<HashMap<String, Pattern>>>);
 
 impl Patterns {
-    /// A pattern, compiled once.
+    /// A pattern, made once.
     pub fn get(&self, pattern: &str) -> Result<Pattern, String> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pattern) = known.get(pattern) {
@@ -253,6 +300,7 @@ fn member(chars: &[char], at: usize) -> Result<(char, usize), String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use regex_automata::nfa::thompson;
 
     fn matches(pattern: &str, text: &str) -> bool {
         Pattern::new(pattern).unwrap().is_match(text.as_bytes())
@@ -290,6 +338,32 @@ mod tests {
                 );
             }
         }
+    }
+
+    fn size(pattern: &Hir, reverse: bool) -> usize {
+        let config = thompson::Config::new().which_captures(WhichCaptures::None).utf8(false).reverse(reverse);
+        thompson::Compiler::new().configure(config).build_from_hir(pattern).unwrap().memory_usage()
+    }
+
+    proptest! {
+        /// What is not built to see how large it is has room below the limit.
+        #[test]
+        fn no_automaton_is_larger_than_it_may_be(pattern in pattern(), times in prop::sample::select(vec!["", "{7}", "{2,9}", "{3,}"])) {
+            let translated = translate(&format!("([[:alpha:]_]+|x|[^\u{e9}-\u{20ac}]|{pattern}){times}")).unwrap();
+            let parsed = syntax::parse_with(&translated, &syntax()).unwrap();
+            for reverse in [false, true] {
+                prop_assert!(size(&parsed, reverse) <= most(&parsed), "{translated}: {} {}", size(&parsed, reverse), most(&parsed));
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_large_is_not_built_before_it_is_asked() {
+        let small = Pattern::new("(docker[.]io|ghcr[.]io)/.*").unwrap();
+        assert!(small.0.automaton.get().is_none());
+        assert!(small.is_match(b"ghcr.io/a") && small.clone().0.automaton.get().is_some());
+        let odd = Pattern::new(&"[^é]".repeat(300)).unwrap();
+        assert!(odd.0.automaton.get().is_some(), "which may be");
     }
 
     fn pattern() -> impl Strategy<Value = String> {
