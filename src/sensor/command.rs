@@ -116,11 +116,13 @@ fn act(options: &Options) -> Result<(), String> {
         return print(&listing::support(&loaded.tree, &files));
     }
     let prepared = prepare::prepare(options, loaded.config, &rules)?;
-    drop(rules);
-    drop(loaded.tree);
-    memory::give_back();
     let capture = options.replay.clone().or(prepared.config.replay.clone());
-    if capture.is_none() {
+    if capture.is_some() {
+        // It ends soon, and that frees all at once.
+        std::mem::forget((rules, loaded.tree));
+    } else {
+        drop((rules, loaded.tree));
+        memory::give_back();
         prepare::announce(&prepared.plan);
     }
     if options.dry_run {
@@ -133,7 +135,9 @@ fn act(options: &Options) -> Result<(), String> {
     if let Some(capture) = capture {
         let Prepared { config, plan, style } = prepared;
         let duration = options.seconds.map(Duration::from_secs);
-        return replay::run(&config, &plan, style, &capture, options.record.as_deref(), duration);
+        let result = replay::run(&config, &plan, style, &capture, options.record.as_deref(), duration);
+        std::mem::forget(plan);
+        return result;
     }
     run(Run { options, file: &file, inputs, prepared })
 }
