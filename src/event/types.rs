@@ -237,8 +237,10 @@ pub fn is_event_type(name: &str) -> bool {
 /// The system calls whose events carry `name` as `evt.type`: those an `evt.type` literal asks the kernel for.
 pub fn syscalls_of_type(name: &str) -> impl Iterator<Item = &'static SyscallInfo> + use<'_> {
     let codes = codes_of_event(name);
+    let mut named = [false; EVENTS.len()];
+    codes.iter().for_each(|code| named[usize::from(code.0)] = true);
     SYSCALLS.iter().filter(move |s| {
-        if codes.is_empty() { s.name == name } else { s.events.iter().any(|c| codes.contains(&EventCode(*c))) }
+        if codes.is_empty() { s.name == name } else { s.events.iter().any(|code| named[usize::from(*code)]) }
     })
 }
 

@@ -4,6 +4,7 @@
 //! again is equal to itself.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Where a node starts in the condition's text. `offset` counts bytes from 0, `line` and `column` from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -146,7 +147,8 @@ pub enum Right {
     },
     List {
         pos: Pos,
-        values: Vec<Text>,
+        /// Of a macro, as often as it is named.
+        values: Arc<[Text]>,
     },
     /// `val(field)`.
     Field {
@@ -228,6 +230,14 @@ impl Right {
             Right::Value { text, .. } => std::slice::from_ref(text),
             Right::List { values, .. } => values,
             _ => &[],
+        }
+    }
+
+    /// The same to be kept.
+    pub fn shared_literals(&self) -> Arc<[Text]> {
+        match self {
+            Right::List { values, .. } => values.clone(),
+            other => other.literals().into(),
         }
     }
 

@@ -215,9 +215,9 @@ impl<'s> Lower<'s> {
                 format!("'{left}' is a buffer: compare evt.buffer, or evt.arg instead"),
             );
         }
-        let values: Vec<Text> = right.literals().to_vec();
+        let values = right.shared_literals();
         if def.is_some_and(|(def, bare)| bare && def.name == "evt.type") {
-            for value in &values {
+            for value in values.iter() {
                 let known = std::str::from_utf8(value).ok().and_then(|name| self.scheme.event_codes(name));
                 if known.is_none() {
                     return error(

@@ -410,7 +410,7 @@ impl Parser<'_> {
     fn list_or_identifier(&mut self) -> Result<Right, FilterError> {
         let pos = self.lex.pos();
         if let Some(values) = self.list()? {
-            return Ok(Right::List { pos, values });
+            return Ok(Right::List { pos, values: values.into() });
         }
         match self.lex.identifier() {
             Some(name) => Ok(Right::Value { pos, text: name.as_bytes().into() }),
@@ -421,7 +421,7 @@ impl Parser<'_> {
     fn list_right(&mut self) -> Result<Right, FilterError> {
         let pos = self.lex.pos();
         if let Some(values) = self.list()? {
-            return Ok(Right::List { pos, values });
+            return Ok(Right::List { pos, values: values.into() });
         }
         match self.right_operand()? {
             Some(right) => Ok(right),

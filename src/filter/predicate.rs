@@ -8,7 +8,8 @@ use super::ast::{Modifier, Op, Text, TransformerName};
 use super::test::Test;
 use super::transform::TermType;
 use crate::event::value::{FieldUse, Multi, Part};
-use std::collections::HashMap;
+use hashbrown::HashMap;
+use std::sync::Arc;
 
 /// Index of a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,7 +45,7 @@ pub struct Term {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RightKey {
     None,
-    Values(Vec<Text>),
+    Values(Arc<[Text]>),
     Term(TermId),
 }
 

@@ -25,7 +25,7 @@ use super::transform;
 use crate::event::clock;
 use crate::event::value::{Extract, FieldUse, Multi, Part, Room, Said, Value, Versioned};
 use bumpalo::Bump;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -234,7 +234,7 @@ impl<'s> Compiler<'s> {
             .filter(|id| program.table.predicate(*id).event_type || always(id).is_some())
             .collect();
         let fixed: Vec<Option<bool>> = typed.iter().map(always).collect();
-        let mut rewritten: HashMap<Vec<Option<bool>>, hashbrown::HashMap<NodeId, NodeId>> = HashMap::new();
+        let mut rewritten: HashMap<Vec<Option<bool>>, HashMap<NodeId, NodeId>> = HashMap::new();
         let mut starts: HashMap<NodeId, Target> = HashMap::new();
         let mut known: HashMap<Vec<Entry>, u16> = HashMap::new();
         for code in 0..MAX_CODES as u16 {

@@ -119,6 +119,10 @@ fn is_plain_regex(pattern: &[u8]) -> bool {
 }
 
 fn looks_like(value: &Text, scheme: &dyn Scheme) -> Option<WarningKind> {
+    // Every field's name has a dot, every transformer its parentheses.
+    if !value.iter().any(|byte| matches!(byte, b'.' | b'(')) {
+        return None;
+    }
     let text = std::str::from_utf8(value).ok()?;
     let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     let (word, rest) = text.split_at(text.find(['(', '[']).unwrap_or(text.len()));

@@ -12,8 +12,9 @@ use crate::filter::ast::Expr;
 use crate::filter::details::Details;
 use crate::filter::scheme::{CodeSet, Scheme, find_field};
 use crate::filter::{infer, parser};
+use hashbrown::HashSet;
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 /// The object printed by `-L` (all) and `-l <rule>`.
 pub fn describe(loaded: &LoadedRules, env: &Environment<'_>, only: Option<&str>) -> Value {
@@ -195,10 +196,10 @@ fn texts(entry: &Entry) -> Vec<String> {
 }
 
 fn macro_json(loaded: &LoadedRules, env: &Environment<'_>, item: &Macro) -> Value {
-    let resolved: Option<Expr> =
-        loaded.macros.iter().find(|m| m.name == item.name).and_then(|m| {
-            super::macros::resolve(&m.expr, &loaded.macros, Some(m.visibility), &mut HashSet::new()).ok()
-        });
+    let resolved: Option<Expr> = loaded
+        .macros
+        .get(&item.name)
+        .and_then(|m| super::macros::resolve(&m.expr, &loaded.macros, Some(m.visibility), &mut HashSet::new()).ok());
     let details = resolved.as_ref().map(Details::of).unwrap_or_default();
     // A macro may serve rules of several sources; describe it for the first that knows its fields.
     let scheme = env

@@ -5,7 +5,8 @@
 
 use super::collect::List;
 use super::exceptions::quoted;
-use std::collections::{BTreeSet, HashMap};
+use hashbrown::HashMap;
+use std::collections::BTreeSet;
 
 /// A list with its references to earlier lists replaced by their raw items.
 #[derive(Clone, Debug)]

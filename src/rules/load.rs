@@ -5,7 +5,7 @@
 use super::collect::{Collected, RuleItem};
 use super::item::{Item, Priority, error};
 use super::lists::{self, Lists};
-use super::macros::{self, ParsedMacro};
+use super::macros::{self, Macros, ParsedMacro};
 use super::result::{Context, ErrorCode, FileResult, LoadError, LoadWarning, Source, WarningCode};
 use super::{Environment, exceptions, yaml};
 use crate::filter::ast::{Expr, Pos};
@@ -16,7 +16,8 @@ use crate::filter::posix::Patterns;
 use crate::filter::program::{Compiler, Matching, Program, RuleIndex};
 use crate::filter::scheme::Scheme;
 use crate::filter::{FilterError, Format, Tables, infer, parser, warn};
-use std::collections::{BTreeSet, HashSet};
+use hashbrown::{HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A rule ready to run.
@@ -58,7 +59,7 @@ pub struct LoadedRules {
     pub rules: Vec<Rule>,
     pub collected: Collected,
     pub(super) lists: Lists,
-    pub(super) macros: Vec<ParsedMacro>,
+    pub(super) macros: Macros,
     pub(super) used_macros: HashSet<String>,
     patterns: Patterns,
     tables: Tables,
@@ -71,7 +72,7 @@ impl LoadedRules {
 
     /// A macro's own condition, its macros by name.
     pub fn macro_condition(&self, name: &str) -> Option<&Expr> {
-        self.macros.iter().find(|m| m.name == name).map(|m| &m.expr)
+        self.macros.get(name).map(|m| &m.expr)
     }
 
     /// The program of one source over the rules `selected` names, in that order.
@@ -196,14 +197,15 @@ impl<'e> Loader<'e> {
         let mut lists = lists::resolve(&collected.lists);
         let mut used = HashSet::new();
 
-        let mut parsed: Vec<ParsedMacro> = Vec::with_capacity(collected.macros.len());
+        let mut parsed = Macros::with_capacity(collected.macros.len());
         for item in &collected.macros {
             let text = substitute(&item.condition, &mut lists, &item.context)?;
             let expr = parse(&text, &item.context)?;
-            parsed.push(ParsedMacro { name: item.name.clone(), index: item.index, visibility: item.visibility, expr });
+            let (index, visibility) = (item.index, item.visibility);
+            parsed.insert(item.name.clone(), ParsedMacro { index, visibility, expr });
         }
-        for (item, at) in collected.macros.iter().zip(0..) {
-            let own: &ParsedMacro = &parsed[at];
+        for item in &collected.macros {
+            let own = &parsed[&item.name];
             // A macro that names itself is a loop, not an undefined name.
             macros::resolve(&own.expr, &parsed, Some(item.visibility), &mut used).map_err(|problem| {
                 let context = item.context.inside("condition expression", &item.condition, problem.pos());
@@ -212,17 +214,26 @@ impl<'e> Loader<'e> {
         }
 
         let mut rules = Vec::with_capacity(collected.rules.len());
+        // What rules have in common is checked once.
+        let mut checked: HashMap<&str, Lower<'_>> = HashMap::new();
         for item in &collected.rules {
             if item.unknown_source {
                 continue;
             }
             let Some(scheme) = self.env.scheme(&item.source) else { continue };
-            match self.rule(item, scheme, &mut lists, &parsed, &mut used, warnings) {
+            let check = checked.entry(&item.source).or_insert_with(|| Lower {
+                of_rule: true,
+                patterns: self.loaded.patterns.clone(),
+                ..Lower::new(scheme)
+            });
+            match self.rule(item, check, &mut lists, &parsed, &mut used, warnings) {
                 Ok(rule) => rules.push(rule),
                 Err(Failure::Skip(warning)) => warnings.push(*warning),
                 Err(Failure::Error(error)) => return Err(*error),
             }
         }
+
+        drop(checked);
 
         for item in collected.macros.iter().filter(|m| !used.contains(&m.name)) {
             warnings.push(LoadWarning {
@@ -254,9 +265,9 @@ impl<'e> Loader<'e> {
     fn rule(
         &self,
         item: &RuleItem,
-        scheme: &dyn Scheme,
+        check: &mut Lower<'_>,
         lists: &mut Lists,
-        parsed: &[ParsedMacro],
+        parsed: &Macros,
         used: &mut HashSet<String>,
         warnings: &mut Vec<LoadWarning>,
     ) -> Result<Rule, Failure> {
@@ -266,9 +277,8 @@ impl<'e> Loader<'e> {
         let expr = parse(&text, &item.context)?;
         let condition = macros::resolve(&expr, parsed, None, used)
             .map_err(|p| error(ErrorCode::Validate, &inside(p.pos()), p.message()))?;
-        let patterns = self.loaded.patterns.clone();
-        let mut lower = Lower { of_rule: true, patterns, ..Lower::new(scheme) };
-        if let Err(e) = lower.condition(&condition) {
+        let scheme = check.scheme;
+        if let Err(e) = check.condition(&condition) {
             return Err(failure(item, ErrorCode::CompileCondition, e, &inside));
         }
 

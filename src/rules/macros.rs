@@ -4,16 +4,18 @@
 //! the position of the name in the condition it was put into.
 
 use crate::filter::ast::{Expr, Operand, Pos, Right};
-use std::collections::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 /// A macro's own condition, parsed.
 #[derive(Clone, Debug)]
 pub struct ParsedMacro {
-    pub name: String,
     pub index: usize,
     pub visibility: usize,
     pub expr: Expr,
 }
+
+/// Macros by name.
+pub type Macros = HashMap<String, ParsedMacro>;
 
 /// Why a name cannot be replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +49,7 @@ const MAX_DEPTH: usize = 2000;
 /// Replaces all macros in `expr`. `visible_before`: only macros with a lower index are seen (inside a macro).
 pub fn resolve(
     expr: &Expr,
-    macros: &[ParsedMacro],
+    macros: &Macros,
     visible_before: Option<usize>,
     used: &mut HashSet<String>,
 ) -> Result<Expr, Problem> {
@@ -57,7 +59,7 @@ pub fn resolve(
 }
 
 struct Resolver<'m> {
-    macros: &'m [ParsedMacro],
+    macros: &'m Macros,
     used: &'m mut HashSet<String>,
     path: Vec<&'m str>,
     nodes: usize,
@@ -87,16 +89,16 @@ impl<'m> Resolver<'m> {
                 right: moved_right(right, place),
             },
             Expr::Identifier { name, .. } => {
-                let found =
-                    self.macros.iter().find(|m| *m.name == **name && before.is_none_or(|before| m.index < before));
-                let Some(found) = found else {
+                let named = self.macros.get_key_value(&**name);
+                let visible = named.filter(|(_, found)| before.is_none_or(|before| found.index < before));
+                let Some((known, found)) = visible else {
                     return Err(Problem::Undefined { name: name.to_string(), pos });
                 };
-                if self.path.contains(&&*found.name) {
+                if self.path.contains(&&**known) {
                     return Err(Problem::Loop { pos });
                 }
                 self.used.insert(name.to_string());
-                self.path.push(&found.name);
+                self.path.push(known);
                 let out = self.expr(&found.expr, Some(found.visibility), Some(pos), depth + 1)?;
                 self.path.pop();
                 out
@@ -144,14 +146,11 @@ mod tests {
     use crate::filter::parse;
 
     fn run(condition: &str, macros: &[(&str, &str, usize)], before: Option<usize>) -> String {
-        let macros: Vec<_> = macros
+        let macros: Macros = macros
             .iter()
             .enumerate()
-            .map(|(index, (name, text, visibility))| ParsedMacro {
-                name: (*name).into(),
-                index,
-                visibility: *visibility,
-                expr: parse(text).unwrap(),
+            .map(|(index, (name, text, visibility))| {
+                ((*name).into(), ParsedMacro { index, visibility: *visibility, expr: parse(text).unwrap() })
             })
             .collect();
         match resolve(&parse(condition).unwrap(), &macros, before, &mut HashSet::new()) {

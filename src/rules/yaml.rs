@@ -3,10 +3,10 @@
 //! Every scalar stays text, as its author wrote it: what it means is decided by the key it stands under. Not a general
 //! YAML loader: no merge keys, no types. Invariant: aliases cannot blow a small file up (the tree is bounded).
 
+use hashbrown::HashMap;
 use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 

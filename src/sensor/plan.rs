@@ -19,7 +19,7 @@ use crate::rules::output::{Append, ExtraText, OutputAdditions};
 use crate::rules::select::wildcard;
 use crate::rules::{Environment, FileResult, LoadedRules, Loader, Priority, Rule, Selected, Selection, Selector};
 use bumpalo::Bump;
-use std::collections::HashSet;
+use hashbrown::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -358,7 +358,7 @@ fn warn_of_silent_rules(
     types::codes_of_event("procexit").iter().for_each(|code| events.insert(code.0));
     let heard: HashSet<RuleIndex> = events.iter().flat_map(|code| program.rules_for(code)).collect();
     let of_all = SyscallScheme.always();
-    for index in running.iter().filter(|index| !heard.contains(index)) {
+    for index in running.iter().filter(|index| !heard.contains(*index)) {
         let rule = loaded.rule(*index);
         let listens = program.listening().iter().find(|(of, _)| of == index);
         let named = listens.map_or(CodeSet::EMPTY, |(_, codes)| codes.difference(&of_all));
