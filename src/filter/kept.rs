@@ -17,6 +17,7 @@ use hashbrown::HashMap;
 const PLACES: usize = 1 << 16;
 /// Remains of plans, sets of answers, values per column, and nodes added to the program's own: then all is forgotten.
 const RESIDUALS: usize = 1 << 12;
+const _: () = assert!(RESIDUALS + 2 <= u16::MAX as usize, "indices of what is left are kept in 16 bits");
 const SETS: usize = 1 << 15;
 const VALUES: usize = 1 << 12;
 const NODES: usize = 1 << 18;
@@ -40,8 +41,9 @@ pub struct Kept {
     facts: u32,
     /// By place.
     stamps: Vec<u64>,
-    /// By place and plan: one more than the index of what is left; 0 when that is not known.
-    live: Vec<u32>,
+    /// By place and plan: one more than the index of what is left; 0 when that is not known. There are as many as places times
+    /// plans, so each is small.
+    live: Vec<u16>,
     /// By plan, for events without a task.
     roots: Vec<u32>,
     residuals: Vec<Residual>,
@@ -134,7 +136,7 @@ impl Kept {
                 if *self.stamps.get(task.place as usize)? != task.stamp || self.facts != task.facts {
                     return None;
                 }
-                self.live[task.place as usize * program.plans.len() + usize::from(plan)]
+                self.live[task.place as usize * program.plans.len() + usize::from(plan)].into()
             }
         };
         residual.checked_sub(1)
@@ -188,7 +190,7 @@ impl Kept {
         }
         let index = self.of_task(run, plan, &mut answered);
         self.recent[place % RECENT] = answered;
-        self.live[place * plans + usize::from(plan)] = index + 1;
+        self.live[place * plans + usize::from(plan)] = index as u16 + 1;
         index
     }
 
