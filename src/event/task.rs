@@ -31,7 +31,7 @@ pub struct Task {
     exeline: Range<u32>,
     loginshell: Option<i32>,
     /// Its numbers where they may be wider than the module's: those of captures.
-    pub(crate) wide: Option<Ids>,
+    pub(crate) wide: Option<Box<Ids>>,
     /// Tells one filling from another: who fills it sees to that.
     pub(crate) stamp: u64,
     /// Numbers of its parts, where whoever fills it gives them.
@@ -151,7 +151,7 @@ impl Task {
     /// Its numbers.
     pub fn ids(&self) -> Ids {
         let head = &self.head;
-        self.wide.unwrap_or_else(|| Ids {
+        self.wide.as_deref().copied().unwrap_or_else(|| Ids {
             tid: head.tid.into(),
             pid: head.pid.into(),
             ppid: head.ppid.into(),
@@ -288,19 +288,24 @@ impl Task {
         // Built outside of self, because the texts come from its other parts.
         let mut text = std::mem::take(&mut self.text);
         text.clear();
-        self.cwd = append(&mut text, |t| t.extend_from_slice(record.cwd));
-        self.root = append(&mut text, |t| t.extend_from_slice(record.root));
-        let itself = self.itself(execs);
+        let (itself, parent) = (self.itself(execs), self.level(1, execs));
+        // As much as is needed and no more: there are two thousand of these on two CPUs.
+        let lines = itself.comm.len() + itself.exe().len() + 2 * (itself.args().len() + 1);
+        let line_of_parent = parent.map_or(0, |parent| parent.comm.len() + 1 + parent.args().len());
+        text.reserve_exact(record.cwd.len() + record.root.len() + lines + line_of_parent);
+        let cwd = append(&mut text, |t| t.extend_from_slice(record.cwd));
+        let root = append(&mut text, |t| t.extend_from_slice(record.root));
         let cmdline = append(&mut text, |t| push_line(itself.comm, itself.args(), t));
         let exeline = append(&mut text, |t| {
             t.extend_from_slice(itself.exe());
             t.push(b' ');
             t.extend_from_slice(itself.args());
         });
-        let parent_cmdline = match self.level(1, execs) {
+        let parent_cmdline = match parent {
             Some(parent) => append(&mut text, |t| push_line(parent.comm, parent.args(), t)),
             None => 0..0,
         };
+        (self.cwd, self.root) = (cwd, root);
         (self.cmdline, self.exeline, self.parent_cmdline) = (cmdline, exeline, parent_cmdline);
         self.text = text;
         self.loginshell = (0..=self.ancestors.len())

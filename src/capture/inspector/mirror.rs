@@ -153,7 +153,7 @@ impl Inspector {
             cgroups: &thread.cgroups,
         };
         task.fill(&record, execs, cgroups);
-        task.wide = Some(Ids {
+        let wide = Ids {
             tid: thread.tid,
             pid: thread.pid(),
             ppid: thread.ptid(),
@@ -162,7 +162,11 @@ impl Inspector {
             vtid: thread.vtid,
             vpid: thread.vpid,
             vpgid: thread.vpgid,
-        });
+        };
+        match &mut task.wide {
+            Some(room) => **room = wide,
+            none => *none = Some(Box::new(wide)),
+        }
         task.parts = numbers.of(thread, &scratch.programs, task.cgroups().number());
         *fills += 1;
         task.stamp = *fills;
