@@ -1,7 +1,8 @@
 //! What a predicate does to a value: the typed comparisons, ready to run.
 //!
 //! Built once when rules load, run for every event. Invariant: running one never touches the heap (subjects of
-//! regular expressions that are not UTF-8 are repaired in the arena).
+//! regular expressions that are not UTF-8 are repaired in the arena), but the first times that an expression is asked, whose
+//! automaton is made and grows then.
 
 use super::ast::{Modifier, Op};
 use super::glob::Glob;

@@ -159,7 +159,7 @@ impl Control<'_> {
         let (old, new) = (self.driver, plan.driver);
         let counters = self.tally.counters(&plan);
         let shared = run::shared(&config, self.options, plan, self.shared.clock.clone(), counters);
-        self.hosts.keep(shared.plan.program.hosts())?;
+        self.hosts.keep(shared.plan.program.hosts());
         if let Some(fleet) = &mut self.fleet {
             let current = recorder.as_ref().map_or(self.recorder.as_ref(), Option::as_ref);
             exchange(fleet, &new, &|| {

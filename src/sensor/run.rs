@@ -67,7 +67,7 @@ pub fn run(run: Run<'_>) -> Result<(), String> {
     let counters = tally.counters(&plan);
     let shared = shared(&config, options, plan, clock, counters);
     let mut hosts = Keeper::default();
-    hosts.keep(shared.plan.program.hosts())?;
+    hosts.keep(shared.plan.program.hosts());
     let engine = if config.driver { "module" } else { "nodriver" };
     let telemetry = Arc::new(Telemetry::new(&style.hostname, engine, &host_root()));
     telemetry.state().running = shared.plan.forms.iter().flatten().count();
