@@ -1,12 +1,13 @@
 //! Everything loaded so far: definitions merged with what later items append and override.
 //!
-//! Nothing is compiled here. Invariants: an index is an item's first appearance and never changes; a visibility is the
+//! Nothing is compiled here. Invariants: an index is the first appearance of a list or macro and never changes; a visibility is the
 //! time of its last definition, append or replacement.
 
 use super::exceptions::{self, Exception};
 use super::item::{Item, ItemKind, Override, PluginVersion, Priority, error};
 use super::result::{Context, ErrorCode, LoadError, LoadWarning, WarningCode};
 use super::{ENGINE_VERSION, Environment};
+use hashbrown::HashMap;
 use std::collections::BTreeSet;
 
 /// Order in which things were seen.
@@ -48,8 +49,6 @@ pub struct RuleItem {
     pub capture: bool,
     /// Milliseconds, 0 for the configured default.
     pub capture_duration: u32,
-    pub index: Time,
-    pub visibility: Time,
     pub context: Context,
 }
 
@@ -62,6 +61,15 @@ pub struct Collected {
     pub required_engine_version: Option<semver::Version>,
     pub required_plugins: Vec<Vec<PluginVersion>>,
     time: Time,
+    places: Places,
+}
+
+/// Where lists, macros and rules stand, by name: none ever leaves its place.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    lists: HashMap<String, usize>,
+    macros: HashMap<String, usize>,
+    rules: HashMap<String, usize>,
 }
 
 const DEFAULT_SOURCE: &str = "syscall";
@@ -120,8 +128,7 @@ impl Collected {
         let items = item.texts("items")?;
         let append = item.append || item.overriding("items") == Some(Override::Append);
         let time = self.tick();
-        let found = self.lists.iter_mut().find(|l| l.name == item.name);
-        match found {
+        match self.places.lists.get(&item.name).map(|at| &mut self.lists[*at]) {
             None if append => {
                 let message = "List uses 'append' or 'override.items: append' but no list by that name already exists";
                 Err(error(ErrorCode::Validate, &item.context, message))
@@ -129,6 +136,7 @@ impl Collected {
             None => {
                 let valid = item.name.bytes().all(crate::filter::escape::is_bare);
                 warn_name(valid, "List", WarningCode::InvalidListName, LIST_PATTERN, item, warnings);
+                self.places.lists.insert(item.name.clone(), self.lists.len());
                 self.lists.push(List {
                     name: item.name.clone(),
                     items,
@@ -155,8 +163,7 @@ impl Collected {
         let condition = item.text("condition")?;
         let append = item.append || item.overriding("condition") == Some(Override::Append);
         let time = self.tick();
-        let found = self.macros.iter_mut().find(|m| m.name == item.name);
-        match found {
+        match self.places.macros.get(&item.name).map(|at| &mut self.macros[*at]) {
             None if append => {
                 let message =
                     "Macro uses 'append' or 'override.condition: append' but no macro by that name already exists";
@@ -166,6 +173,7 @@ impl Collected {
                 let valid = item.name.starts_with(|c: char| c.is_ascii_alphabetic())
                     && item.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
                 warn_name(valid, "Macro", WarningCode::InvalidMacroName, MACRO_PATTERN, item, warnings);
+                self.places.macros.insert(item.name.clone(), self.macros.len());
                 self.macros.push(Macro {
                     name: item.name.clone(),
                     condition,
@@ -196,7 +204,7 @@ impl Collected {
     ) -> Result<(), LoadError> {
         let required = ["condition", "output", "desc", "priority"];
         let source = item.optional_text("source")?.filter(|s| !s.is_empty());
-        let at = self.rules.iter().position(|r| r.name == item.name);
+        let at = self.places.rules.get(&item.name).copied();
         if let (Some(at), Some(source)) = (at, &source)
             && self.rules[at].source != *source
         {
@@ -213,8 +221,7 @@ impl Collected {
                 };
                 return Err(error(ErrorCode::Validate, &item.context, message));
             };
-            let time = self.tick();
-            return self.change(at, item, time, env, warnings);
+            return self.change(at, item, env, warnings);
         }
         if !required.iter().any(|key| item.has(key)) && item.has("enabled") {
             let enabled = item.boolean("enabled")?.unwrap_or(true);
@@ -233,24 +240,24 @@ impl Collected {
                 context: item.context.clone(),
             });
             self.rules[at].enabled = enabled;
-            self.rules[at].visibility = self.tick();
             return Ok(());
         }
         if let Some(key) = required.iter().find(|key| !item.has(key)) {
             return Err(item.missing(key));
         }
-        let time = self.tick();
-        let mut rule = self.definition(item, time, env, warnings)?;
+        let mut rule = self.definition(item, env, warnings)?;
         match at {
             Some(at) => {
-                rule.index = self.rules[at].index;
                 if source.is_none() {
                     rule.source.clone_from(&self.rules[at].source);
                     rule.unknown_source = self.rules[at].unknown_source;
                 }
                 self.rules[at] = rule;
             }
-            None => self.rules.push(rule),
+            None => {
+                self.places.rules.insert(rule.name.clone(), self.rules.len());
+                self.rules.push(rule);
+            }
         }
         Ok(())
     }
@@ -258,7 +265,6 @@ impl Collected {
     fn definition(
         &self,
         item: &Item<'_>,
-        time: Time,
         env: &Environment<'_>,
         warnings: &mut Vec<LoadWarning>,
     ) -> Result<RuleItem, LoadError> {
@@ -287,8 +293,6 @@ impl Collected {
             skip_if_unknown_filter: item.boolean("skip-if-unknown-filter")?.unwrap_or(false),
             capture: item.boolean("capture")?.unwrap_or(false),
             capture_duration: item.unsigned("capture_duration")?.unwrap_or(0),
-            index: time,
-            visibility: time,
             context: item.context.clone(),
         };
         rule.exceptions = exceptions::define(item, env.scheme(&rule.source), warnings)?;
@@ -300,7 +304,6 @@ impl Collected {
         &mut self,
         at: usize,
         item: &Item<'_>,
-        time: Time,
         env: &Environment<'_>,
         warnings: &mut Vec<LoadWarning>,
     ) -> Result<(), LoadError> {
@@ -356,7 +359,6 @@ impl Collected {
         if how("capture_duration").is_some() {
             rule.capture_duration = item.unsigned("capture_duration")?.unwrap_or(0);
         }
-        rule.visibility = time;
         Ok(())
     }
 }

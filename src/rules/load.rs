@@ -192,8 +192,7 @@ impl<'e> Loader<'e> {
         self.compile(collected, warnings)
     }
 
-    fn compile(&self, mut collected: Collected, warnings: &mut Vec<LoadWarning>) -> Result<LoadedRules, LoadError> {
-        collected.rules.sort_by_key(|r| r.index);
+    fn compile(&self, collected: Collected, warnings: &mut Vec<LoadWarning>) -> Result<LoadedRules, LoadError> {
         let mut lists = lists::resolve(&collected.lists);
         let mut used = HashSet::new();
 
