@@ -11,7 +11,6 @@ use super::literal::{Literal, Net};
 use super::pathprefix::PathTree;
 use super::posix::{self, Pattern};
 use super::predicate::{Check, PredicateId, RightKey, Table, Term, TermId};
-use super::program::check;
 use super::test::{Test, TestKind, is_clean, number_bits};
 use super::trie::Trie;
 use crate::event::value::{Multi, Part, Value};
@@ -468,7 +467,7 @@ impl Column {
         self.holding(value, Asked::ALL, table, arena, found);
         let multi = table.term(self.term).multi;
         for id in &self.single {
-            if check(&table.predicate(*id).check, multi, value, arena, &mut right) {
+            if table.predicate(*id).check.holds(multi, value, arena, &mut right) {
                 found(*id);
             }
         }

@@ -5,9 +5,10 @@
 //! Invariant: indices stay valid as long as the table; nothing is ever removed.
 
 use super::ast::{Modifier, Op, Text, TransformerName};
-use super::test::Test;
+use super::test::{Test, number_bits, ordered};
 use super::transform::TermType;
-use crate::event::value::{FieldUse, Multi, Part};
+use crate::event::value::{FieldUse, Multi, Part, Value};
+use bumpalo::Bump;
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -67,6 +68,67 @@ pub enum Check {
     ListIntersects(Test),
     /// Field to field.
     Term(Op, TermId),
+}
+
+impl Check {
+    /// Whether it holds of a value that is there. `right` fetches the other side of a field-to-field comparison.
+    #[inline]
+    pub fn holds<'e>(
+        &self,
+        multi: Multi,
+        left: &Value<'e>,
+        arena: &'e Bump,
+        right: impl FnOnce(TermId) -> Option<Value<'e>>,
+    ) -> bool {
+        match (self, left) {
+            (Check::Exists, Value::List([])) => multi != Multi::AnyAncestor,
+            (Check::Exists, _) => true,
+            (Check::Literal(test), Value::List(values)) => test.several(values, multi, arena),
+            (Check::Literal(test), value) => test.scalar(value, arena),
+            (Check::ListIn(test), Value::List(values)) => values.iter().all(|v| test.scalar(v, arena)),
+            (Check::ListIntersects(test), Value::List(values)) => values.iter().any(|v| test.scalar(v, arena)),
+            (Check::ListIn(test) | Check::ListIntersects(test), value) => test.scalar(value, arena),
+            (Check::Term(op, id), left) => right(*id).is_some_and(|right| field_to_field(*op, left, &right)),
+        }
+    }
+}
+
+fn field_to_field(op: Op, left: &Value<'_>, right: &Value<'_>) -> bool {
+    let contains = |v: &Value<'_>| match right {
+        Value::List(set) => set.contains(v),
+        one => one == v,
+    };
+    if let Value::List(values) = left {
+        return match op {
+            Op::In => values.iter().all(contains),
+            Op::Intersects => values.iter().any(contains),
+            _ => false,
+        };
+    }
+    match op {
+        Op::In | Op::Intersects => return contains(left),
+        Op::Eq | Op::EqEq => return left == right,
+        Op::Ne => return left != right,
+        _ => {}
+    }
+    match (left, right) {
+        (Value::Str(a) | Value::Bytes(a), Value::Str(b) | Value::Bytes(b)) => match op {
+            Op::Contains | Op::BContains => memchr::memmem::find(a, b).is_some(),
+            Op::IContains => b.is_empty() || a.windows(b.len()).any(|window| window.eq_ignore_ascii_case(b)),
+            Op::StartsWith | Op::BStartsWith => a.starts_with(b),
+            Op::EndsWith => a.ends_with(b),
+            // The one comparison that may allocate: the pattern is another field's value.
+            Op::Glob => super::glob::Glob::new(b).is_match(a),
+            Op::IGlob => super::glob::Glob::ignoring_case(b).is_match(a),
+            op => ordered(op, a.cmp(b)),
+        },
+        (Value::I64(a), Value::I64(b)) => ordered(op, a.cmp(b)),
+        (Value::F64(a), Value::F64(b)) => a.partial_cmp(b).is_some_and(|o| ordered(op, o)),
+        (a, b) => match (number_bits(a), number_bits(b)) {
+            (Some(a), Some(b)) => ordered(op, a.cmp(&b)),
+            _ => false,
+        },
+    }
 }
 
 #[derive(Debug)]

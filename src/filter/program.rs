@@ -20,10 +20,10 @@ use super::posix::Patterns;
 use super::predicate::{Check, Predicate, PredicateId, Table, TermId, TermKind};
 use super::residual::{Instr, Residual, Same, Step, Target, emit, straighten};
 use super::scheme::{CodeSet, MAX_CODES, Scheme};
-use super::test::{Test, TestKind, number_bits, ordered};
+use super::test::{Test, TestKind};
 use super::transform;
 use crate::event::clock;
-use crate::event::value::{Extract, FieldUse, Multi, Part, Room, Said, Value, Versioned};
+use crate::event::value::{Extract, FieldUse, Part, Room, Said, Value, Versioned};
 use bumpalo::Bump;
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -675,7 +675,7 @@ impl<'r, 'e, E: Extract> Run<'r, 'e, E> {
         let predicate = program.table.predicate(id);
         self.memo.beyond |= !predicate.of_record;
         let Some(left) = self.value(predicate.left) else { return false };
-        check(&predicate.check, predicate.multi, &left, self.arena, |id| self.value(id))
+        predicate.check.holds(predicate.multi, &left, self.arena, |id| self.value(id))
     }
 
     pub fn part(&self, part: Part) -> u64 {
@@ -712,64 +712,5 @@ impl<'r, 'e, E: Extract> Run<'r, 'e, E> {
             out.push(self.value(*id)?);
         }
         Some(out.into_bump_slice())
-    }
-}
-
-/// Decides a check on a value that is there. `right` fetches the other side of a field-to-field comparison.
-pub(super) fn check<'e>(
-    check: &Check,
-    multi: Multi,
-    left: &Value<'e>,
-    arena: &'e Bump,
-    right: impl FnOnce(TermId) -> Option<Value<'e>>,
-) -> bool {
-    match (check, left) {
-        (Check::Exists, Value::List([])) => multi != Multi::AnyAncestor,
-        (Check::Exists, _) => true,
-        (Check::Literal(test), Value::List(values)) => test.several(values, multi, arena),
-        (Check::Literal(test), value) => test.scalar(value, arena),
-        (Check::ListIn(test), Value::List(values)) => values.iter().all(|v| test.scalar(v, arena)),
-        (Check::ListIntersects(test), Value::List(values)) => values.iter().any(|v| test.scalar(v, arena)),
-        (Check::ListIn(test) | Check::ListIntersects(test), value) => test.scalar(value, arena),
-        (Check::Term(op, id), left) => right(*id).is_some_and(|right| field_to_field(*op, left, &right)),
-    }
-}
-
-fn field_to_field(op: super::ast::Op, left: &Value<'_>, right: &Value<'_>) -> bool {
-    use super::ast::Op;
-    let contains = |v: &Value<'_>| match right {
-        Value::List(set) => set.contains(v),
-        one => one == v,
-    };
-    if let Value::List(values) = left {
-        return match op {
-            Op::In => values.iter().all(contains),
-            Op::Intersects => values.iter().any(contains),
-            _ => false,
-        };
-    }
-    match op {
-        Op::In | Op::Intersects => return contains(left),
-        Op::Eq | Op::EqEq => return left == right,
-        Op::Ne => return left != right,
-        _ => {}
-    }
-    match (left, right) {
-        (Value::Str(a) | Value::Bytes(a), Value::Str(b) | Value::Bytes(b)) => match op {
-            Op::Contains | Op::BContains => memchr::memmem::find(a, b).is_some(),
-            Op::IContains => b.is_empty() || a.windows(b.len()).any(|window| window.eq_ignore_ascii_case(b)),
-            Op::StartsWith | Op::BStartsWith => a.starts_with(b),
-            Op::EndsWith => a.ends_with(b),
-            // The one comparison that may allocate: the pattern is another field's value.
-            Op::Glob => super::glob::Glob::new(b).is_match(a),
-            Op::IGlob => super::glob::Glob::ignoring_case(b).is_match(a),
-            op => ordered(op, a.cmp(b)),
-        },
-        (Value::I64(a), Value::I64(b)) => ordered(op, a.cmp(b)),
-        (Value::F64(a), Value::F64(b)) => a.partial_cmp(b).is_some_and(|o| ordered(op, o)),
-        (a, b) => match (number_bits(a), number_bits(b)) {
-            (Some(a), Some(b)) => ordered(op, a.cmp(&b)),
-            _ => false,
-        },
     }
 }
