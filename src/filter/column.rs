@@ -124,7 +124,7 @@ struct Regexes {
     patterns: Vec<Pattern>,
     /// By pattern.
     ids: Vec<PredicateId>,
-    /// Made when it is asked for the first time, as that of a [`Pattern`]; None when it would be too large.
+    /// Made when it is asked for the first time, or at once, as that of a [`Pattern`]; None when it would be too large.
     automaton: OnceLock<Option<meta::Regex>>,
 }
 
@@ -136,7 +136,11 @@ thread_local! {
 impl Regexes {
     fn new(members: Vec<(PredicateId, Pattern)>) -> Regexes {
         let (ids, patterns) = members.into_iter().unzip();
-        Regexes { patterns, ids, automaton: OnceLock::new() }
+        let regexes = Regexes { patterns, ids, automaton: OnceLock::new() };
+        if regexes.patterns.iter().map(Pattern::most).fold(0, usize::saturating_add) > posix::MOST {
+            regexes.automaton();
+        }
+        regexes
     }
 
     /// None when it would be too large: then its members are asked one by one.
@@ -522,5 +526,20 @@ fn masked(ip: IpAddr, bits: u8) -> u128 {
     match ip {
         IpAddr::V4(ip) => u128::from(u32::from(ip) & u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0)),
         IpAddr::V6(ip) => u128::from(ip) & u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_that_may_be_large_together_are_not_left_to_whoever_asks_first() {
+        let column = |number: usize, pattern: &str| {
+            let members = (0..number as u32).map(|at| (PredicateId(at), Pattern::new(pattern).expect("valid")));
+            Regexes::new(members.collect()).automaton.get().is_some()
+        };
+        assert!(!column(3, "(docker[.]io|ghcr[.]io)/.*"));
+        assert!(column(300, "(docker[.]io|ghcr[.]io)/.*"));
     }
 }

@@ -17,10 +17,10 @@ use hashbrown::HashMap;
 const PLACES: usize = 1 << 16;
 /// Remains of plans, sets of answers, values per column, and nodes added to the program's own: then all is forgotten.
 const RESIDUALS: usize = 1 << 12;
-const _: () = assert!(RESIDUALS + 2 <= u16::MAX as usize, "indices of what is left are kept in 16 bits");
 const SETS: usize = 1 << 15;
 const VALUES: usize = 1 << 12;
 const NODES: usize = 1 << 18;
+const _: () = assert!(RESIDUALS + 2 <= u16::MAX as usize, "indices of what is left are kept in 16 bits");
 /// States of tasks whose answers are at hand for another plan: a task's first events of each type come soon after one another.
 const RECENT: usize = 32;
 /// Parts of tasks whose answers are at hand, of each kind; a new one takes the place of an old one.

@@ -15,18 +15,20 @@ use regex_automata::util::syntax;
 use regex_syntax::hir::{Class, Hir, HirKind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// A pattern that is valid. Its automaton is made when it is asked for the first time: most patterns never are.
+/// A pattern that is valid. Its automaton is made when it is asked for the first time, as most patterns never are; one that may be
+/// large at once, since the loop that asks it would stand still.
 #[derive(Clone, Debug)]
 pub struct Pattern(Arc<Valid>);
 
 #[derive(Debug)]
 struct Valid {
     translated: String,
+    most: usize,
     automaton: OnceLock<meta::Regex>,
 }
 
-/// The largest automaton, in bytes.
-const MOST: usize = 1 << 20;
+/// The largest automaton, in bytes. What may be as large is not left to whoever asks it first.
+pub const MOST: usize = 1 << 20;
 
 impl Pattern {
     /// The error says what is wrong with it.
@@ -34,8 +36,8 @@ impl Pattern {
         let translated = format!(r"\A(?:{})\z", translate(pattern)?);
         let parsed = syntax::parse_with(&translated, &syntax())
             .map_err(|error| error.to_string().lines().last().unwrap_or_default().trim().to_owned())?;
-        let automaton = OnceLock::new();
-        if most(&parsed) > MOST {
+        let (most, automaton) = (most(&parsed), OnceLock::new());
+        if most > MOST {
             let built = meta::Builder::new().configure(config().nfa_size_limit(Some(MOST))).build_from_hir(&parsed);
             let built = built.map_err(|error| match error.size_limit() {
                 Some(_) => "pattern too large".to_owned(),
@@ -43,12 +45,17 @@ impl Pattern {
             })?;
             let _ = automaton.set(built);
         }
-        Ok(Pattern(Arc::new(Valid { translated, automaton })))
+        Ok(Pattern(Arc::new(Valid { translated, most, automaton })))
     }
 
     /// In the dialect of the `regex` crate, to be read with [`syntax`].
     pub fn translated(&self) -> &str {
         &self.0.translated
+    }
+
+    /// Its automaton is not larger, in bytes, and most are far smaller.
+    pub fn most(&self) -> usize {
+        self.0.most
     }
 
     #[inline]

@@ -2,7 +2,7 @@
 //!
 //! Built once when rules load, run for every event. Invariant: running one never touches the heap (subjects of
 //! regular expressions that are not UTF-8 are repaired in the arena), but the first times that an expression is asked, whose
-//! automaton is made and grows then.
+//! automaton grows then, and is made if it is small.
 
 use super::ast::{Modifier, Op};
 use super::glob::Glob;

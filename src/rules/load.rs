@@ -232,8 +232,8 @@ impl<'e> Loader<'e> {
             }
         }
 
+        // It refers to what is collected.
         drop(checked);
-
         for item in collected.macros.iter().filter(|m| !used.contains(&m.name)) {
             warnings.push(LoadWarning {
                 code: WarningCode::UnusedMacro,

@@ -136,6 +136,7 @@ fn act(options: &Options) -> Result<(), String> {
         let Prepared { config, plan, style } = prepared;
         let duration = options.seconds.map(Duration::from_secs);
         let result = replay::run(&config, &plan, style, &capture, options.record.as_deref(), duration);
+        // As with the rules.
         std::mem::forget(plan);
         return result;
     }

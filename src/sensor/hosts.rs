@@ -1,7 +1,7 @@
 //! The addresses of the hosts that rules name: looked up beside the loops, again and again.
 //!
-//! One thread, and only where a rule names a host. A resolver may take its time or never answer: nothing waits for it, comparisons
-//! with a host of which nothing is known yet do not hold. What was answered stays until there is another answer.
+//! One thread, and only where a rule names a host. A resolver may take its time or never answer: nothing waits for it, and
+//! a host of which nothing is known yet has no address. What was answered stays until there is another answer.
 
 use super::log::{self, Level};
 use crate::filter::host::Host;
@@ -34,7 +34,7 @@ impl Keeper {
                 Ok(_) => self.orders = Some(sender),
                 Err(error) => log::write(
                     Level::Error,
-                    format_args!("no host that rules name is looked up, comparisons with them do not hold: {error}"),
+                    format_args!("no host that rules name is looked up, none has an address: {error}"),
                 ),
             }
         }
@@ -82,13 +82,11 @@ impl Named {
         let name = self.hosts[0].name();
         let pause = match self.hosts[0].look_up() {
             Ok(found) => {
-                let mut addresses: Vec<_> = found.iter().collect();
-                addresses.sort_unstable();
-                let text = format!("host {name:?}, which rules name: {addresses:?}");
-                let mut changed = false;
-                self.hosts.iter().for_each(|host| changed |= host.set(found.clone()));
+                let changed = self.hosts.iter().fold(false, |changed, host| host.set(found.clone()) | changed);
                 if changed {
-                    log::write(Level::Debug, format_args!("{text}"));
+                    let mut addresses: Vec<_> = found.iter().collect();
+                    addresses.sort_unstable();
+                    log::write(Level::Debug, format_args!("host {name:?}, which rules name: {addresses:?}"));
                 }
                 self.failures = 0;
                 EVERY
